@@ -1,0 +1,1 @@
+"""What every Sealgate process needs, with no business words in it."""

@@ -1,0 +1,109 @@
+"""Configuration files: YAML, read strictly; what is wrong is said with its path."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+_AUDIENCE_PATTERN = r"^[a-z0-9.:-]{1,253}$"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: where, and what to do about it."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+
+
+class StrictModel(BaseModel):
+    """A part of a configuration file: unknown members are refused and nothing is changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class TlsConfig(StrictModel):
+    """The certificate a listener shows."""
+
+    certificate_file: Path
+    key_file: Path
+
+
+class ListenerConfig(StrictModel):
+    """A TCP listener, `host:port`; beyond loopback it needs TLS."""
+
+    address: str
+    tls: TlsConfig | None = None
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401  (pydantic's own signature)
+        """Refuses a plain-text listener that others than this machine can reach."""
+        host, separator, port = self.address.rpartition(":")
+        if not separator or not port.isdigit():
+            raise ValueError("write it as host:port")
+        if self.tls is None and not _is_loopback(host.strip("[]")):
+            raise ValueError("a listener beyond loopback needs tls")
+
+
+class DatabaseConfig(StrictModel):
+    """The service's own Postgres database."""
+
+    dsn: str = Field(repr=False)
+    pool_size_count: int = Field(default=10, ge=1, le=100)
+
+
+def _require_unix(target: str) -> str:
+    if not target.startswith("unix:"):
+        raise ValueError("internal hops go over a Unix socket: write unix:/path")
+    return target
+
+
+UnixTarget = Annotated[str, AfterValidator(_require_unix)]
+
+
+class ServiceConfig(StrictModel):
+    """What all three services are told."""
+
+    audience: str = Field(pattern=_AUDIENCE_PATTERN)
+    database: DatabaseConfig
+    public: ListenerConfig
+    internal: UnixTarget
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_config(path: Path, model: type[_Model]) -> _Model:
+    """Reads a YAML file into `model`; raises ConfigError naming the file and the member at fault."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigError(str(path), "is not a YAML document") from None
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(str(path), first_problem(error)) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing wrong in a configuration, as `member.member[0]: what`."""
+    problem = error.errors(include_input=False, include_url=False)[0]
+    where = ""
+    for part in problem["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+    what = "unknown field" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return f"{where.lstrip('.') or 'document'}: {what}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

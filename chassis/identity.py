@@ -1,0 +1,168 @@
+"""Passports: who a request comes from, signed by auth and believed by every service.
+
+The signature is Ed25519 over `"sealgate/passport/v1"`, a zero byte and the serialized claims; it is
+verified over the bytes that arrived, never over a re-encoding. Only auth holds the private key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey as NaclSigningKey
+from nacl.signing import VerifyKey
+
+from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.errors import Code, SealgateError
+from chassis.keyring import KeyRing
+from chassis.limits import PASSPORT_VERDICTS_COUNT
+from chassis.methods import CredentialKind
+from sealgate.common.v1.passport_pb2 import CHANNEL_BROWSER, Passport, PassportClaims
+
+_DOMAIN: Final = b"sealgate/passport/v1\x00"
+# An unknown key name asks auth for its keys, but no more often than this.
+_KEY_LOOKUP_PAUSE_NS: Final = 1 * NANOSECONDS_PER_SECOND
+
+KeyLookup = Callable[[], Awaitable[Mapping[str, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified passport's claims in the types that handlers use."""
+
+    project_id: uuid.UUID
+    account_id: uuid.UUID | None
+    account_number: int
+    kind: CredentialKind
+    credential_id: str
+    scopes: frozenset[str]
+    modules: frozenset[str]
+    subaccount_index: int | None
+    browser: bool
+    origin: str
+    project_status: int
+    account_status: int
+    account_version: int
+    issued_at_ns: int
+    expires_at_ns: int
+    credential_expires_at_ns: int | None
+
+    def account(self) -> uuid.UUID:
+        """The account acted on; raises INTERNAL where the method table let none through."""
+        if self.account_id is None:
+            raise SealgateError(Code.INTERNAL, internal="the identity has no account")
+        return self.account_id
+
+
+def identity_from_claims(claims: PassportClaims) -> Identity:
+    """Converts claims that auth made; raises ValueError for what auth cannot have made."""
+    return Identity(
+        project_id=uuid.UUID(claims.project_id),
+        account_id=uuid.UUID(claims.account_id) if claims.account_id else None,
+        account_number=claims.account_number,
+        kind=CredentialKind(claims.credential_kind),
+        credential_id=claims.credential_id,
+        scopes=frozenset(claims.scopes),
+        modules=frozenset(claims.modules),
+        subaccount_index=claims.subaccount_index if claims.HasField("subaccount_index") else None,
+        browser=claims.channel == CHANNEL_BROWSER,
+        origin=claims.origin,
+        project_status=claims.project_status,
+        account_status=claims.account_status,
+        account_version=claims.account_version,
+        issued_at_ns=claims.issued_at_ns,
+        expires_at_ns=claims.expires_at_ns,
+        credential_expires_at_ns=(
+            claims.credential_expires_at_ns if claims.HasField("credential_expires_at_ns") else None
+        ),
+    )
+
+
+class PassportSigner:
+    """Signs passports with the ring's current key; auth alone has one."""
+
+    def __init__(self, ring: KeyRing, clock: Clock) -> None:
+        self._ring = ring
+        self._clock = clock
+        self._kid = ""
+        self._signer: NaclSigningKey | None = None
+
+    def sign(self, claims: PassportClaims) -> Passport:
+        """The passport of the claims."""
+        key = self._ring.signing_key(self._clock.now_ns())
+        if self._signer is None or key.kid != self._kid:
+            self._kid, self._signer = key.kid, NaclSigningKey(key.seed)
+        serialized = claims.SerializeToString()
+        signature = self._signer.sign(_DOMAIN + serialized).signature
+        return Passport(kid=key.kid, claims=serialized, signature=signature)
+
+
+class PassportVerifier:
+    """Verifies passports and remembers each distinct one's verdict until it expires.
+
+    `look_up_keys` fetches auth's public keys by name; it is asked once at first and again, at most
+    once a second, when a passport names a key that is not known yet.
+    """
+
+    def __init__(self, audience: str, clock: Clock, look_up_keys: KeyLookup) -> None:
+        self._audience = audience
+        self._clock = clock
+        self._look_up_keys = look_up_keys
+        self._keys: Mapping[str, bytes] = {}
+        self._looked_up_at_ns: int | None = None
+        self._verdicts: OrderedDict[bytes, Identity] = OrderedDict()
+
+    async def verify(self, passport_bytes: bytes) -> Identity:
+        """The identity in a serialized Passport.
+
+        Raises CREDENTIAL_NOT_ACCEPTED for anything auth did not sign for this deployment, or that
+        has expired; UNAVAILABLE when auth's keys are needed and cannot be had.
+        """
+        identity = self._verdicts.get(passport_bytes)
+        if identity is None:
+            identity = await self._verify_new(passport_bytes)
+            self._verdicts[passport_bytes] = identity
+            if len(self._verdicts) > PASSPORT_VERDICTS_COUNT:
+                self._verdicts.popitem(last=False)
+        if identity.expires_at_ns <= self._clock.now_ns():
+            self._verdicts.pop(passport_bytes, None)
+            raise _refused("expired passport")
+        return identity
+
+    async def _verify_new(self, passport_bytes: bytes) -> Identity:
+        try:
+            passport = Passport.FromString(passport_bytes)
+        except DecodeError as error:
+            raise _refused("not a passport") from error
+        public_key = await self._public_key(passport.kid)
+        try:
+            VerifyKey(public_key).verify(_DOMAIN + passport.claims, passport.signature)
+            claims = PassportClaims.FromString(passport.claims)
+            identity = identity_from_claims(claims)
+        except (BadSignatureError, DecodeError, ValueError) as error:
+            raise _refused("bad passport signature") from error
+        if claims.audience != self._audience:
+            raise _refused("passport of another deployment")
+        return identity
+
+    async def _public_key(self, kid: str) -> bytes:
+        if kid not in self._keys and self._may_look_up():
+            self._keys = await self._look_up_keys()
+            self._looked_up_at_ns = self._clock.monotonic_ns()
+        key = self._keys.get(kid)
+        if key is None:
+            raise _refused("passport of an unknown key")
+        return key
+
+    def _may_look_up(self) -> bool:
+        last = self._looked_up_at_ns
+        return last is None or self._clock.monotonic_ns() - last >= _KEY_LOOKUP_PAUSE_NS
+
+
+def _refused(reason: str) -> SealgateError:
+    return SealgateError(Code.CREDENTIAL_NOT_ACCEPTED, internal=reason)

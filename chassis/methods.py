@@ -1,0 +1,187 @@
+"""The one table of who may call what, read from the method options of the descriptors.
+
+A row is written in the proto, beside the method it speaks of. Authorization, the REST surface,
+limits and documentation read the row; a process refuses to start with a method that has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, TypeVar
+
+from google.api import annotations_pb2
+from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from sealgate.common.v1 import method_rule_pb2 as rules
+
+# Served by every process and described by others' protos, which carry no rule of ours.
+FOREIGN_SERVICES: Final = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+
+
+_Enum = TypeVar("_Enum", bound=IntEnum)
+
+
+class MethodTableError(Exception):
+    """A method whose row is missing or contradicts itself; the text names the method."""
+
+
+class Exposure(IntEnum):
+    """Who can reach a method."""
+
+    PUBLIC = rules.EXPOSURE_PUBLIC
+    INTERNAL = rules.EXPOSURE_INTERNAL
+    OPERATOR = rules.EXPOSURE_OPERATOR
+    OPEN = rules.EXPOSURE_OPEN
+
+
+class CredentialKind(IntEnum):
+    """The kinds of credential that identify a request."""
+
+    PROJECT_KEY = rules.CREDENTIAL_KIND_PROJECT_KEY
+    ACCOUNT_SESSION = rules.CREDENTIAL_KIND_ACCOUNT_SESSION
+    ACCOUNT_API_KEY = rules.CREDENTIAL_KIND_ACCOUNT_API_KEY
+    DEVICE_KEY = rules.CREDENTIAL_KIND_DEVICE_KEY
+
+
+class Effect(IntEnum):
+    """What a method does to the state of the platform."""
+
+    READ = rules.EFFECT_READ
+    WRITE = rules.EFFECT_WRITE
+    REVOKE = rules.EFFECT_REVOKE
+
+
+class Envelope(IntEnum):
+    """The JSON around a REST answer."""
+
+    NONE = rules.ENVELOPE_UNSPECIFIED
+    PLATFORM = rules.ENVELOPE_PLATFORM
+    BROWSER = rules.ENVELOPE_BROWSER
+    SIGNED = rules.ENVELOPE_SIGNED
+    BARE = rules.ENVELOPE_BARE
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBinding:
+    """One verb and path template, such as GET `/api/v1/wallet/{wallet_id}`."""
+
+    verb: str
+    template: str
+    has_body: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table."""
+
+    full_name: str
+    exposure: Exposure
+    callers: tuple[str, ...]
+    accepts: frozenset[CredentialKind]
+    scope: str | None
+    module: str | None
+    effect: Effect
+    envelope: Envelope
+    success_status: int
+    rate_class: int
+    subject_account_field: str | None
+    list_field: str | None
+    object_field: str | None
+    bindings: tuple[HttpBinding, ...]
+    descriptor: MethodDescriptor
+
+
+def method_table(services: Iterable[ServiceDescriptor]) -> Mapping[str, Method]:
+    """Rows by gRPC path (`/package.Service/Method`); raises MethodTableError for an unfit one."""
+    return {
+        row.full_name: row
+        for service in services
+        if service.full_name not in FOREIGN_SERVICES
+        for row in (_row(method) for method in service.methods)
+    }
+
+
+def scope_text(scope: int) -> str | None:
+    """`SCOPE_ACCOUNT_READ` as messages write it, `account:read`; None for no scope."""
+    if scope == rules.SCOPE_UNSPECIFIED:
+        return None
+    noun, _, verb = (
+        rules.Scope.Name(rules.Scope.ValueType(scope)).removeprefix("SCOPE_").lower().partition("_")
+    )
+    return f"{noun}:{verb}"
+
+
+def module_text(module: int) -> str | None:
+    """`MODULE_WALLET` as messages write it, `wallet`; None for no module."""
+    if module == rules.MODULE_UNSPECIFIED:
+        return None
+    return rules.Module.Name(rules.Module.ValueType(module)).removeprefix("MODULE_").lower()
+
+
+def _row(method: MethodDescriptor) -> Method:
+    full_name = f"/{method.containing_service.full_name}/{method.name}"
+    options = method.GetOptions()
+    if not options.HasExtension(rules.rule):
+        raise MethodTableError(f"{full_name} has no access rule")
+    rule = options.Extensions[rules.rule]
+    row = Method(
+        full_name=full_name,
+        exposure=_stated(Exposure, rule.exposure, full_name),
+        callers=tuple(rule.callers),
+        accepts=frozenset(_stated(CredentialKind, kind, full_name) for kind in rule.accepts),
+        scope=scope_text(rule.scope),
+        module=module_text(rule.module),
+        effect=_stated(Effect, rule.effect, full_name),
+        envelope=Envelope(rule.envelope),
+        success_status=rule.success_status or 200,
+        rate_class=rule.rate_class,
+        subject_account_field=rule.subject_account_field or None,
+        list_field=rule.list_field or None,
+        object_field=rule.object_field or None,
+        bindings=tuple(_bindings(options.Extensions[annotations_pb2.http])),
+        descriptor=method,
+    )
+    _refuse_contradiction(row)
+    return row
+
+
+def _stated(kind: type[_Enum], number: int, full_name: str) -> _Enum:
+    try:
+        return kind(number)
+    except ValueError:
+        raise MethodTableError(f"{full_name} does not state its {kind.__name__}") from None
+
+
+def _bindings(http: HttpRule) -> Iterable[HttpBinding]:
+    for rule in (http, *http.additional_bindings):
+        verb = rule.WhichOneof("pattern")
+        if verb is not None:
+            yield HttpBinding(verb.upper(), getattr(rule, verb), rule.body == "*")
+
+
+def _refuse_contradiction(row: Method) -> None:
+    public = row.exposure is Exposure.PUBLIC
+    fields_in = row.descriptor.input_type.fields_by_name
+    fields_out = row.descriptor.output_type.fields_by_name
+    problems = {
+        "accepts no credential": public and not row.accepts,
+        "accepts credentials that nothing asks for": not public and bool(row.accepts),
+        "has no rate class": row.rate_class == rules.RATE_CLASS_UNSPECIFIED,
+        "has a REST path but no envelope": bool(row.bindings) and row.envelope is Envelope.NONE,
+        "has a REST path but is not for customers": bool(row.bindings)
+        and row.exposure not in (Exposure.PUBLIC, Exposure.OPEN),
+        "names callers that cannot be told apart": bool(row.callers)
+        and row.exposure is not Exposure.INTERNAL,
+        "names a subject field it does not have": row.subject_account_field is not None
+        and row.subject_account_field not in fields_in,
+        "names an answer field it does not have": any(
+            name is not None and name not in fields_out for name in (row.list_field, row.object_field)
+        ),
+        "names two answer fields": row.list_field is not None and row.object_field is not None,
+    }
+    for problem, present in problems.items():
+        if present:
+            raise MethodTableError(f"{row.full_name} {problem}")

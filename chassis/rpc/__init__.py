@@ -1,0 +1,1 @@
+"""gRPC as Sealgate speaks it: servers, clients, errors, deadlines, identities."""

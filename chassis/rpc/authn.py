@@ -1,0 +1,104 @@
+"""Who calls, and whether the method table lets them: the same code behind both listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+
+from chassis.errors import Code, SealgateError
+from chassis.identity import Identity, PassportVerifier
+from chassis.methods import CredentialKind, Effect, Exposure, Method
+from chassis.rpc import context as request_context
+from chassis.rpc import metadata
+from chassis.rpc.credentials import carries_credential, collect_credential
+from chassis.rpc.errors import Handler
+from chassis.rpc.exchange import Exchanger
+from sealgate.common.v1.passport_pb2 import PROJECT_STATUS_PAST_DUE
+
+PUBLIC_EXPOSURES: Final = frozenset({Exposure.PUBLIC, Exposure.OPEN})
+INTERNAL_EXPOSURES: Final = frozenset(Exposure)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_Identify = Callable[[Any, Context, Method], Awaitable[tuple[bytes, Identity]]]
+
+
+class AuthenticationStage:
+    """Establishes the identity of a call to a PUBLIC method and holds it against the method's row.
+
+    With an `exchanger` it serves the public listener, where credentials come in and passports are
+    refused; without one the internal listener, where it is the other way round.
+    """
+
+    def __init__(self, verifier: PassportVerifier, exchanger: Exchanger | None) -> None:
+        self._verifier = verifier
+        self._exchanger = exchanger
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `chassis.rpc.pipeline.Stage.wrap`."""
+        if method.exposure is not Exposure.PUBLIC:
+            return handler
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            passport = await self._passport(request, context, method)
+            identity = await self._verifier.verify(passport)
+            authorize(method, identity, request)
+            served = request_context.current()
+            served.passport, served.identity = passport, identity
+            return await handler(request, context)
+
+        return answer
+
+    async def _passport(self, request: Any, context: Context, method: Method) -> bytes:  # noqa: ANN401
+        texts: list[tuple[str, str]] = []
+        passports: list[bytes] = []
+        for name, value in context.invocation_metadata() or ():
+            if isinstance(value, str):
+                texts.append((name, value))
+            elif name == metadata.PASSPORT:
+                passports.append(value)
+        if self._exchanger is None:
+            return _shown_passport(texts, passports)
+        if passports:
+            raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED, internal="passport on the public listener")
+        return await self._exchanger.exchange(
+            collect_credential(texts, method), subject_account(method, request)
+        )
+
+
+def subject_account(method: Method, request: Any) -> str | None:  # noqa: ANN401  (any request message)
+    """The account that the request names for a project key to act on, where the method has one."""
+    field = method.subject_account_field
+    return None if field is None else str(getattr(request, field))
+
+
+def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa: ANN401
+    """Holds a verified identity against a method's row.
+
+    In this order: kind of credential, project state, module, scope, browser channel, subject
+    account. Raises the first refusal.
+    """
+    if identity.kind not in method.accepts:
+        raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED)
+    if identity.project_status == PROJECT_STATUS_PAST_DUE and method.effect is Effect.WRITE:
+        raise SealgateError(Code.SUBSCRIPTION_PAST_DUE)
+    if method.module is not None and method.module not in identity.modules:
+        raise SealgateError(Code.MODULE_NOT_ENABLED)
+    from_project = identity.kind is CredentialKind.PROJECT_KEY
+    if method.scope is not None and not from_project and method.scope not in identity.scopes:
+        raise SealgateError(Code.SCOPE_NOT_GRANTED)
+    needs_browser_session = identity.browser and identity.kind is CredentialKind.ACCOUNT_API_KEY
+    if needs_browser_session and method.effect is not Effect.READ:
+        raise SealgateError(Code.SESSION_REQUIRED)
+    subject = subject_account(method, request)
+    if subject is not None and subject != str(identity.account_id):
+        raise SealgateError(Code.ACCOUNT_NOT_FOUND, internal="passport is for another account")
+
+
+def _shown_passport(texts: list[tuple[str, str]], passports: list[bytes]) -> bytes:
+    if carries_credential(texts):
+        raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED, internal="credential on the internal listener")
+    if len(passports) != 1:
+        raise SealgateError(Code.API_KEY_REQUIRED, internal="not exactly one passport")
+    return passports[0]

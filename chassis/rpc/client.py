@@ -1,0 +1,77 @@
+"""Calls to other Sealgate processes: always with a deadline, always answering our own errors."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from chassis.clock import Clock
+from chassis.errors import SealgateError
+from chassis.limits import (
+    REQUEST_DEADLINE_SECONDS,
+    RPC_METADATA_MAX_BYTES,
+    RPC_REQUEST_MAX_BYTES,
+    RPC_RESPONSE_MAX_BYTES,
+)
+from chassis.rpc import metadata
+from chassis.rpc.context import current_or_none
+from chassis.rpc.deadline import remaining_seconds
+from chassis.rpc.errors import error_from_rpc
+
+_Response = TypeVar("_Response", bound=Message)
+
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.max_send_message_length", RPC_REQUEST_MAX_BYTES),
+    ("grpc.max_receive_message_length", RPC_RESPONSE_MAX_BYTES),
+    ("grpc.max_metadata_size", RPC_METADATA_MAX_BYTES),
+    # A restarted peer is back within moments; the default waits up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Retrying is the caller's decision: it alone knows whether a repeat is safe.
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def open_channel(target: str) -> grpc.aio.Channel:
+    """A channel to a peer (`unix:/path` or a loopback `host:port`); connects on first use."""
+    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+
+
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[Any, _Response],
+    request: Message,
+    clock: Clock,
+    *,
+    at_most_seconds: float = REQUEST_DEADLINE_SECONDS,
+    passport: bytes | None = None,
+) -> _Response:
+    """Calls a peer within what is left of the request's time, under the request's id.
+
+    Raises the SealgateError that the peer answered, UNAVAILABLE when it cannot be reached,
+    DEADLINE_EXCEEDED when time ran out.
+    """
+    timeout = remaining_seconds(clock, at_most_seconds)
+    headers: list[tuple[str, str | bytes]] = []
+    served = current_or_none()
+    if served is not None:
+        headers.append((metadata.REQUEST_ID, str(served.request_id)))
+        if served.client_address:
+            headers.append((metadata.CLIENT_ADDRESS, served.client_address))
+        if served.user_agent:
+            headers.append((metadata.USER_AGENT, served.user_agent))
+    if passport is not None:
+        headers.append((metadata.PASSPORT, passport))
+    try:
+        return await method(request, timeout=timeout, metadata=tuple(headers))
+    except grpc.aio.AioRpcError as failure:
+        raise translated(failure, method) from None
+
+
+def translated(failure: grpc.aio.AioRpcError, method: object) -> SealgateError:
+    """The error of a failed call, naming the method for the log."""
+    name = getattr(method, "_method", b"")
+    return error_from_rpc(failure, name.decode() if isinstance(name, bytes) else str(name))

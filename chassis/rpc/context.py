@@ -1,0 +1,53 @@
+"""What the chassis knows of the request being served, reachable from wherever it is needed."""
+
+from __future__ import annotations
+
+import uuid
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from chassis.errors import Code, SealgateError
+from chassis.identity import Identity
+from chassis.methods import Method
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request. `deadline_ns` is on the monotonic clock; the interceptors fill the rest in."""
+
+    request_id: uuid.UUID
+    method: Method | None = None
+    deadline_ns: int | None = None
+    identity: Identity | None = None
+    passport: bytes | None = None
+    client_address: str = ""
+    user_agent: str = ""
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("sealgate_request", default=None)
+
+
+def current() -> RequestContext:
+    """The request being served; raises INTERNAL outside of one."""
+    request = _current.get()
+    if request is None:
+        raise SealgateError(Code.INTERNAL, internal="no request is being served here")
+    return request
+
+
+def current_or_none() -> RequestContext | None:
+    """The request being served, None outside of one."""
+    return _current.get()
+
+
+def enter(request: RequestContext) -> None:
+    """Makes `request` the one that this task serves."""
+    _current.set(request)
+
+
+def identity() -> Identity:
+    """The verified identity of the request; raises INTERNAL for a method that asks for none."""
+    verified = current().identity
+    if verified is None:
+        raise SealgateError(Code.INTERNAL, internal="the method has no identity")
+    return verified

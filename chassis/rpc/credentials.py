@@ -1,0 +1,68 @@
+"""Which credential a request carries: exactly one, or a refusal. Shared by REST and gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from chassis.errors import Code, SealgateError
+from chassis.methods import CredentialKind, Method
+from chassis.secrets import looks_like_api_secret
+
+# Header names are lower case, as both HTTP servers and gRPC metadata hand them over.
+CREDENTIAL_HEADERS: Final = {
+    "x-project-api-key": CredentialKind.PROJECT_KEY,
+    "x-api-key": CredentialKind.ACCOUNT_API_KEY,
+    "x-device-key": CredentialKind.DEVICE_KEY,
+}
+_AUTHORIZATION: Final = "authorization"
+_ORIGIN: Final = "origin"
+_READ_HEADERS: Final = frozenset({*CREDENTIAL_HEADERS, _AUTHORIZATION, _ORIGIN})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PresentedCredential:
+    """A credential as it was shown, and the page it was shown from (None: a server)."""
+
+    kind: CredentialKind
+    text: str
+    origin: str | None
+
+
+def carries_credential(headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether any header of `headers` (lower-case names) is one that carries a credential."""
+    return any(name == _AUTHORIZATION or name in CREDENTIAL_HEADERS for name, _ in headers)
+
+
+def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> PresentedCredential:
+    """Finds the request's one credential among its headers (lower-case names, repeats included).
+
+    Raises CREDENTIAL_AMBIGUOUS for two credentials or a repeated header, SESSION_REQUIRED or
+    API_KEY_REQUIRED for none, SESSION_INVALID for an Authorization that is no bearer token.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in _READ_HEADERS:
+            if name in found:
+                raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
+            found[name] = value
+    origin = found.pop(_ORIGIN, None)
+    if len(found) > 1:
+        raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
+    if not found:
+        only_session = method.accepts == frozenset({CredentialKind.ACCOUNT_SESSION})
+        raise SealgateError(Code.SESSION_REQUIRED if only_session else Code.API_KEY_REQUIRED)
+    name, value = found.popitem()
+    if name == _AUTHORIZATION:
+        return _bearer(value, origin)
+    return PresentedCredential(CREDENTIAL_HEADERS[name], value.strip(), origin)
+
+
+def _bearer(value: str, origin: str | None) -> PresentedCredential:
+    scheme, _, text = value.strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise SealgateError(Code.SESSION_INVALID)
+    text = text.strip()
+    kind = CredentialKind.ACCOUNT_API_KEY if looks_like_api_secret(text) else CredentialKind.ACCOUNT_SESSION
+    return PresentedCredential(kind, text, origin)

@@ -1,0 +1,64 @@
+"""Turning a credential into a passport by asking auth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import grpc
+
+from chassis.clock import Clock
+from chassis.limits import REQUEST_DEADLINE_SECONDS
+from chassis.rpc.client import call
+from chassis.rpc.credentials import PresentedCredential
+from sealgate.auth.v1.identity_pb2 import ExchangeCredentialRequest, ListPassportKeysRequest
+from sealgate.auth.v1.identity_pb2_grpc import IdentityServiceStub
+from sealgate.common.v1.method_rule_pb2 import CredentialKind
+
+_KEY_LOOKUP_SECONDS: Final = 2.0
+
+
+class Exchanger(Protocol):
+    """Where passports come from."""
+
+    async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
+        """The serialized Passport of a credential; raises the refusal's SealgateError."""
+        ...
+
+
+class RemoteExchanger:
+    """Asks auth over its internal listener."""
+
+    def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
+        self._auth = IdentityServiceStub(channel)
+        self._clock = clock
+
+    async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
+        """See `Exchanger.exchange`; UNAVAILABLE when auth does not answer."""
+        request = exchange_request(credential, subject_account_id)
+        response = await call(
+            self._auth.ExchangeCredential, request, self._clock, at_most_seconds=REQUEST_DEADLINE_SECONDS
+        )
+        return response.passport.SerializeToString()
+
+    async def passport_keys(self) -> Mapping[str, bytes]:
+        """Auth's public passport keys by name."""
+        response = await call(
+            self._auth.ListPassportKeys,
+            ListPassportKeysRequest(),
+            self._clock,
+            at_most_seconds=_KEY_LOOKUP_SECONDS,
+        )
+        return {key.kid: key.public_key for key in response.keys}
+
+
+def exchange_request(
+    credential: PresentedCredential, subject_account_id: str | None
+) -> ExchangeCredentialRequest:
+    """The request that asks auth about a credential."""
+    return ExchangeCredentialRequest(
+        kind=CredentialKind.ValueType(credential.kind),
+        credential=credential.text,
+        origin=credential.origin,
+        subject_account_id=subject_account_id,
+    )

@@ -1,0 +1,219 @@
+"""What every call passes before its handler, outermost first: errors, log, admission, deadline, identity.
+
+The stages are composed once per method, so a call pays for what they do and not for their wiring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import unquote
+
+import grpc
+
+from chassis.clock import Clock
+from chassis.errors import Code, SealgateError
+from chassis.ids import Ids, parse_uuid
+from chassis.limits import RPC_CONCURRENT_COUNT, USER_AGENT_MAX_CHARACTERS
+from chassis.log import log_event
+from chassis.methods import Exposure, Method
+from chassis.rpc import context as request_context
+from chassis.rpc import metadata
+from chassis.rpc.deadline import deadline_after, request_budget_seconds
+from chassis.rpc.errors import Handler, abort_with, error_from_exception
+
+_logger = logging.getLogger(__name__)
+
+_PORT: Final = re.compile(r"^ipv[46]:(?P<address>.*):\d+$")
+_NANOSECONDS_PER_MICROSECOND: Final = 1000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+HandlerLookup = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
+
+
+class Stage(Protocol):
+    """One step of the way; it may refuse by raising a SealgateError."""
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """`handler` with this stage in front of it."""
+        ...
+
+
+class PipelineInterceptor(grpc.aio.ServerInterceptor):
+    """Puts the stages in front of every method of the table and hides what a listener does not serve."""
+
+    def __init__(
+        self, table: Mapping[str, Method], exposures: frozenset[Exposure], stages: Sequence[Stage]
+    ) -> None:
+        self._table = table
+        self._exposures = exposures
+        self._stages = tuple(reversed(stages))
+        self._composed: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: HandlerLookup,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:  # noqa: ANN401  (grpc's own signature says less than it takes: None is "no such method")
+        """The composed handler of a method, the plain one of health and reflection, or none."""
+        name = handler_call_details.method
+        composed = self._composed.get(name)
+        if composed is not None:
+            return composed
+        method = self._table.get(name)
+        found = await continuation(handler_call_details)
+        if method is None or found is None:
+            return found
+        if method.exposure not in self._exposures:
+            return None
+        composed = self._compose(method, found)
+        self._composed[name] = composed
+        return composed
+
+    def _compose(
+        self, method: Method, found: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler: Any = found.unary_unary
+        for stage in self._stages:
+            handler = stage.wrap(method, handler)
+        return grpc.unary_unary_rpc_method_handler(
+            handler,
+            request_deserializer=found.request_deserializer,
+            response_serializer=found.response_serializer,
+        )
+
+
+class ErrorStage:
+    """Outermost: opens the request's context and turns every exception into an answer of the table."""
+
+    def __init__(self, ids: Ids, *, trusts_caller: bool) -> None:
+        self._ids = ids
+        self._trusts_caller = trusts_caller
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `Stage.wrap`."""
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            try:
+                request_context.enter(self._open(method, context))
+                return await handler(request, context)
+            except Exception as raised:  # noqa: BLE001  (the one place that must let nothing through)
+                error = error_from_exception(raised)
+            return await abort_with(context, error)
+
+        return answer
+
+    def _open(self, method: Method, context: Context) -> request_context.RequestContext:
+        headers = {
+            name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        if self._trusts_caller:
+            address = headers.get(metadata.CLIENT_ADDRESS, "")
+            user_agent = headers.get(metadata.USER_AGENT, "")
+        else:
+            address = peer_address(context.peer())
+            user_agent = headers.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS]
+        return request_context.RequestContext(
+            request_id=request_id_from(headers.get(metadata.REQUEST_ID), self._ids),
+            method=method,
+            client_address=address,
+            user_agent=user_agent,
+        )
+
+
+class LogStage:
+    """Writes one line a call: refusals and slow answers as info, the rest as debug."""
+
+    _SLOW_MICROSECONDS: Final = 500_000
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `Stage.wrap`."""
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            started_ns = self._clock.monotonic_ns()
+            outcome = "CANCELLED"
+            try:
+                response = await handler(request, context)
+                outcome = "OK"
+                return response
+            except SealgateError as error:
+                outcome = error.code.value
+                raise
+            except Exception:
+                outcome = Code.INTERNAL.value
+                raise
+            finally:
+                self._write(method, outcome, started_ns)
+
+        return answer
+
+    def _write(self, method: Method, outcome: str, started_ns: int) -> None:
+        took = (self._clock.monotonic_ns() - started_ns) // _NANOSECONDS_PER_MICROSECOND
+        level = logging.DEBUG if outcome == "OK" and took < self._SLOW_MICROSECONDS else logging.INFO
+        log_event(_logger, level, "call", method=method.full_name, outcome=outcome, took_us=took)
+
+
+class AdmissionStage:
+    """Bounds the handlers that run at once; one more is refused, by name and with a pause."""
+
+    def __init__(self, at_once_count: int = RPC_CONCURRENT_COUNT) -> None:
+        self._free_count = at_once_count
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `Stage.wrap`."""
+        del method
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            if self._free_count <= 0:
+                raise SealgateError(Code.OVERLOADED, retry_after_seconds=1)
+            self._free_count -= 1
+            try:
+                return await handler(request, context)
+            finally:
+                self._free_count += 1
+
+        return answer
+
+
+class DeadlineStage:
+    """Ends a handler at its caller's deadline, or at ours when the caller names none."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `Stage.wrap`."""
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            budget = request_budget_seconds(context.time_remaining())
+            request_context.current().deadline_ns = deadline_after(self._clock, budget)
+            limit = asyncio.timeout(budget)
+            try:
+                async with limit:
+                    return await handler(request, context)
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                raise SealgateError(
+                    Code.DEADLINE_EXCEEDED, internal=f"{method.full_name} ran out of time"
+                ) from error
+
+        return answer
+
+
+def peer_address(peer: str) -> str:
+    """The network address in a gRPC peer name (`ipv4:127.0.0.1:5000`); empty for a Unix socket."""
+    match = _PORT.match(unquote(peer))
+    return match["address"].strip("[]") if match else ""
+
+
+def request_id_from(text: str | None, ids: Ids) -> uuid.UUID:
+    """The caller's own request id when it is a UUID, else a new one."""
+    return (parse_uuid(text.lower()) if text else None) or ids.uuid7()

@@ -1,0 +1,187 @@
+"""The directory that holds everything of one local stack, claimed by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cli.network import bind_or_none
+
+MARKER: Final = "SEALGATE_DATA"
+LAYOUT_VERSION: Final = "1"
+# struct sockaddr_un holds 108 bytes, the last of which ends the path.
+SOCKET_PATH_MAX_BYTES: Final = 107
+# The longest name put below each of the two socket directories.
+LONGEST_SOCKET_NAME: Final = ".s.PGSQL.65535.lock"
+LOG_MAX_BYTES: Final = 10 * 1024 * 1024
+
+
+class DataDirectoryError(Exception):
+    """A directory that cannot be used; the text says why and what to do."""
+
+
+class DataDirectory:
+    """Names of everything below one data directory; `claim` makes it ours."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._lock: int | None = None
+
+    @property
+    def postgres(self) -> Path:
+        """The database cluster."""
+        return self.root / "postgres"
+
+    @property
+    def config(self) -> Path:
+        """The services' configuration files."""
+        return self.root / "config"
+
+    @property
+    def keys(self) -> Path:
+        """The private signing keys, one directory a purpose."""
+        return self.root / "keys"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a process."""
+        return self.root / "logs"
+
+    @property
+    def demo_file(self) -> Path:
+        """The demo seed's credentials, of mode 0600."""
+        return self.root / "demo.json"
+
+    @property
+    def sockets(self) -> Path:
+        """The services' sockets; resolved, because a long path makes it a link to a short one."""
+        return (self.root / "sockets").resolve()
+
+    @property
+    def postgres_sockets(self) -> Path:
+        """The cluster's socket, apart because the cluster may run as another user; resolved too."""
+        return (self.root / "postgres-sockets").resolve()
+
+    def socket_target(self, service: str) -> str:
+        """The gRPC target of a service's internal listener."""
+        return f"unix:{self.sockets / f'{service}.sock'}"
+
+    def check_marker(self) -> None:
+        """Raises DataDirectoryError unless a stack has been made here."""
+        if not (self.root / MARKER).is_file():
+            raise DataDirectoryError(
+                f"{self.root} is not a Sealgate data directory; name the one that `sealgate up` uses with --data"
+            )
+
+    def claim(self) -> None:
+        """Makes the directory, or takes the existing one, until this process ends.
+
+        Raises DataDirectoryError when it is foreign, in use or not writable.
+        """
+        try:
+            self._make_root()
+            self._take_lock()
+            for path in (self.config, self.keys, self.logs):
+                path.mkdir(mode=0o700, exist_ok=True)
+            make_socket_directory(self.root / "sockets")
+            make_socket_directory(self.root / "postgres-sockets")
+            (self.root / MARKER).write_text(LAYOUT_VERSION + "\n", encoding="ascii")
+        except OSError as error:
+            raise DataDirectoryError(f"cannot write to {self.root}: {error.strerror}") from error
+
+    def _make_root(self) -> None:
+        try:
+            # Postgres refuses to run as root; its own user has to get through to the cluster.
+            self.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True)
+        except FileExistsError:
+            if not self.root.is_dir():
+                raise DataDirectoryError(f"{self.root} is a file, not a directory") from None
+        marker = self.root / MARKER
+        if marker.is_file():
+            version = marker.read_text(encoding="ascii", errors="replace").strip()
+            if version != LAYOUT_VERSION:
+                raise DataDirectoryError(f"{self.root} has layout {version!r}, not {LAYOUT_VERSION}")
+        elif not {entry.name for entry in self.root.iterdir()} <= {"lock"}:
+            raise DataDirectoryError(
+                f"{self.root} holds other files and no {MARKER}; name an empty or new directory with --data"
+            )
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(self._lock, 32, 0).decode("ascii", errors="replace").strip()
+            whose = f" by process {owner}" if owner else ""
+            raise DataDirectoryError(
+                f"{self.root} is in use{whose}; stop that stack or name another directory with --data"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def log_file(self, name: str) -> Path:
+        """The log file of a process; one that has grown large is put aside first."""
+        path = self.logs / f"{name}.log"
+        if path.exists() and path.stat().st_size > LOG_MAX_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path
+
+    def ports(self, host: str, names: tuple[str, ...]) -> dict[str, int]:
+        """A free port on `host` for every name: the one of last time where it is still free."""
+        remembered = self._remembered_ports()
+        chosen: dict[str, int] = {}
+        with contextlib.ExitStack() as held:
+            for name in names:
+                listener = bind_or_none(host, remembered.get(name, 0)) or bind_or_none(host, 0)
+                if listener is None:
+                    raise DataDirectoryError(f"no free port on {host}")
+                held.enter_context(listener)
+                chosen[name] = listener.getsockname()[1]
+        write_atomically(self.root / "ports.json", json.dumps(chosen) + "\n", mode=0o600)
+        return chosen
+
+    def _remembered_ports(self) -> Mapping[str, int]:
+        try:
+            document = json.loads((self.root / "ports.json").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(document, dict):
+            return {}
+        return {
+            name: port for name, port in document.items() if isinstance(port, int) and 0 < port < 1 << 16
+        }
+
+
+def make_socket_directory(path: Path) -> None:
+    """Makes a directory for sockets, for its owner only, whose real path is short enough for them.
+
+    Where `path` itself is too long it becomes a link to a fresh directory among the temporary ones;
+    never to the one of last time, which anybody could have put there since.
+    """
+    if path.is_symlink():
+        path.unlink()
+    if len(os.fsencode(path / LONGEST_SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
+        path.symlink_to(tempfile.mkdtemp(prefix="sealgate-"))
+    elif not path.is_dir():
+        path.mkdir(mode=0o700)
+
+
+def write_atomically(path: Path, text: str, *, mode: int) -> None:
+    """Puts `text` in place of a file's contents so that no reader ever sees a part of it."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""The rules of projects, accounts and sessions, without any I/O."""

@@ -1,0 +1,220 @@
+"""Who a credential makes its bearer: the checks of an exchange, in the order they are answered in.
+
+First the credential itself (401), then its project, then its account, then the origin (403): whoever
+cannot prove who they are learns nothing of what stands behind the credential.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from chassis.clock import NANOSECONDS_PER_SECOND
+from chassis.errors import Code, SealgateError
+from chassis.limits import PASSPORT_LIFETIME_SECONDS
+from services.auth.domain.account import AccountStatus, refuse_suspended
+from services.auth.domain.project import ProjectStatus, refuse_unserved
+from services.auth.domain.session import Session
+from services.auth.domain.token import TokenClaims
+
+# All there are but `withdrawals:write`, which is only ever given by name.
+SESSION_SCOPES: Final = ("account:read", "keys:write", "wallet:read", "wallet:write", "orders:write")
+
+_PASSPORT_LIFETIME_NS: Final = PASSPORT_LIFETIME_SECONDS * NANOSECONDS_PER_SECOND
+# What browsers send for a page that has no origin of its own.
+_OPAQUE_ORIGIN: Final = "null"
+
+
+class CredentialKind(StrEnum):
+    """The kinds of credential that identify a request."""
+
+    PROJECT_KEY = "PROJECT_KEY"
+    ACCOUNT_SESSION = "ACCOUNT_SESSION"
+    ACCOUNT_API_KEY = "ACCOUNT_API_KEY"
+    DEVICE_KEY = "DEVICE_KEY"
+
+
+class ApiKeyState(StrEnum):
+    """What the keys service says of a key."""
+
+    UNKNOWN = "UNKNOWN"
+    LIVE = "LIVE"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+
+
+_STATE_CODES: Final = {
+    ApiKeyState.UNKNOWN: Code.API_KEY_INVALID,
+    ApiKeyState.REVOKED: Code.API_KEY_REVOKED,
+    ApiKeyState.EXPIRED: Code.API_KEY_EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveApiKey:
+    """The facts of a key that works; a project key has no account and needs no scopes."""
+
+    public_text: str
+    project_id: uuid.UUID
+    account_id: uuid.UUID | None
+    scopes: tuple[str, ...]
+    origins: tuple[str, ...]
+    subaccount_index: int | None
+    expires_at_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """What an exchange needs to know of a project."""
+
+    project_id: uuid.UUID
+    status: ProjectStatus
+    modules: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What an exchange needs to know of an account."""
+
+    account_id: uuid.UUID
+    account_number: int
+    status: AccountStatus
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A project, and the account of it that is asked about if there is such a one."""
+
+    tenant: Tenant
+    holder: Holder | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStanding:
+    """A session with its account and project, all as of one instant."""
+
+    session: Session
+    tenant: Tenant
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Who a good credential makes its bearer; `expires_at_ns` is the credential's own end."""
+
+    kind: CredentialKind
+    credential_id: str
+    tenant: Tenant
+    holder: Holder | None
+    scopes: tuple[str, ...]
+    subaccount_index: int | None
+    origin: str | None
+    expires_at_ns: int | None
+
+    def passport_expires_at_ns(self, now_ns: int) -> int:
+        """30 s from now, but never past the credential."""
+        latest = now_ns + _PASSPORT_LIFETIME_NS
+        return latest if self.expires_at_ns is None else min(latest, self.expires_at_ns)
+
+
+def refuse_key_state(state: ApiKeyState) -> None:
+    """Raises the API_KEY_* code of a key that does not work."""
+    code = _STATE_CODES.get(state)
+    if code is not None:
+        raise SealgateError(code)
+
+
+def admit_session(
+    claims: TokenClaims, standing: SessionStanding | None, origin: str | None, now_ns: int
+) -> Grant:
+    """Decides about a session token whose signature is good.
+
+    Raises SESSION_INVALID for a session that is not there or was ended, SESSION_EXPIRED for one that
+    ran out; then TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    """
+    if standing is None or _named(standing) != claims or standing.session.ended_at_ns is not None:
+        raise SealgateError(Code.SESSION_INVALID)
+    session = standing.session
+    if session.has_lapsed(now_ns):
+        raise SealgateError(Code.SESSION_EXPIRED)
+    refuse_unserved(standing.tenant.status)
+    refuse_suspended(standing.holder.status)
+    _refuse_origin(origin, standing.tenant.allowed_origins)
+    return Grant(
+        kind=CredentialKind.ACCOUNT_SESSION,
+        credential_id=str(session.session_id),
+        tenant=standing.tenant,
+        holder=standing.holder,
+        scopes=SESSION_SCOPES,
+        subaccount_index=None,
+        origin=origin,
+        expires_at_ns=session.expires_at_ns,
+    )
+
+
+def admit_account_key(key: LiveApiKey, standing: Standing | None, origin: str | None, now_ns: int) -> Grant:
+    """Decides about a live account API key.
+
+    Raises API_KEY_EXPIRED past the key's own end, API_KEY_INVALID when its account is not there; then
+    TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    """
+    _refuse_expired_key(key, now_ns)
+    if standing is None or standing.holder is None:
+        raise SealgateError(Code.API_KEY_INVALID, internal="a live key of an account that is not there")
+    refuse_unserved(standing.tenant.status)
+    refuse_suspended(standing.holder.status)
+    _refuse_origin(origin, key.origins)
+    return _key_grant(CredentialKind.ACCOUNT_API_KEY, key, standing, origin)
+
+
+def admit_project_key(
+    key: LiveApiKey, standing: Standing | None, *, names_subject: bool, origin: str | None, now_ns: int
+) -> Grant:
+    """Decides about a live project key; `standing.holder` is the account it is to act on.
+
+    A suspended account is not refused here: its project reads it and makes it active again, and what
+    issues something under it looks at its status. Raises API_KEY_EXPIRED, API_KEY_INVALID when its
+    project is not there; then TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ORIGIN_NOT_ALLOWED from any
+    page, and ACCOUNT_NOT_FOUND when the account it names is not one of the project's.
+    """
+    _refuse_expired_key(key, now_ns)
+    if standing is None:
+        raise SealgateError(Code.API_KEY_INVALID, internal="a live key of a project that is not there")
+    refuse_unserved(standing.tenant.status)
+    _refuse_origin(origin, ())
+    if names_subject and standing.holder is None:
+        raise SealgateError(Code.ACCOUNT_NOT_FOUND)
+    return _key_grant(CredentialKind.PROJECT_KEY, key, standing, origin)
+
+
+def _key_grant(kind: CredentialKind, key: LiveApiKey, standing: Standing, origin: str | None) -> Grant:
+    return Grant(
+        kind=kind,
+        credential_id=key.public_text,
+        tenant=standing.tenant,
+        holder=standing.holder,
+        scopes=key.scopes,
+        subaccount_index=key.subaccount_index,
+        origin=origin,
+        expires_at_ns=key.expires_at_ns,
+    )
+
+
+def _named(standing: SessionStanding) -> TokenClaims:
+    session = standing.session
+    return TokenClaims(session.session_id, session.account_id, session.project_id)
+
+
+def _refuse_expired_key(key: LiveApiKey, now_ns: int) -> None:
+    if key.expires_at_ns is not None and now_ns >= key.expires_at_ns:
+        raise SealgateError(Code.API_KEY_EXPIRED)
+
+
+def _refuse_origin(origin: str | None, allowed: tuple[str, ...]) -> None:
+    """Exact comparison; a request without an origin comes from a server and is not limited here."""
+    if origin is not None and (origin == _OPAQUE_ORIGIN or origin not in allowed):
+        raise SealgateError(Code.ORIGIN_NOT_ALLOWED)

@@ -1,0 +1,1 @@
+"""The rules of API keys, without a database or a wire."""

@@ -1,0 +1,160 @@
+"""Generates everything that is derived: the error-code proto, its page, and all of `gen/`.
+
+Run by `make gen`; `make lint` runs it into a scratch directory and compares.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from chassis.errors import ERROR_TABLE, Code  # noqa: E402  (the path above makes it importable)
+
+ROOT = Path(__file__).resolve().parent.parent
+ERROR_PROTO = Path("protos/sealgate/common/v1/error_code.proto")
+ERROR_PAGE = Path("docs/errors.md")
+
+
+def error_proto() -> str:
+    """The proto enum of the error table."""
+    lines = [
+        'syntax = "proto3";',
+        "",
+        "package sealgate.common.v1;",
+        "",
+        "// What can go wrong. Generated from the error table by `make gen`; the reason of",
+        "// every google.rpc.ErrorInfo with the domain `sealgate` is one of these names",
+        "// without its prefix.",
+        "enum ErrorCode {",
+        "  // Never sent.",
+        "  ERROR_CODE_UNSPECIFIED = 0;",
+    ]
+    for number, code in enumerate(Code, start=1):
+        lines += [f"  // {ERROR_TABLE[code].message}", f"  ERROR_CODE_{code} = {number};"]
+    return "\n".join([*lines, "}", ""])
+
+
+def error_page() -> str:
+    """The reference page of the error table."""
+    lines = [
+        "# Errors",
+        "",
+        "Generated from the error table (`chassis/errors.py`) by `make gen`.",
+        "",
+        'Every refusal has one of these codes: over REST as `error.code`, over gRPC as the reason of a',
+        "`google.rpc.ErrorInfo` with the domain `sealgate`. A code has one text; what is wrong with",
+        "which field stands in `error.details` (gRPC: `google.rpc.BadRequest`). `Retry-After` (gRPC:",
+        "`google.rpc.RetryInfo`) says when a repeat makes sense.",
+        "",
+        "| code | HTTP | gRPC | text |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{row.code}` | {row.http_status} | {row.grpc_status} | {row.message} |"
+        for row in ERROR_TABLE.values()
+    ]
+    return "\n".join([*lines, ""])
+
+
+def run_protoc(root: Path, target: Path) -> None:
+    """Compiles `root/protos` into `target` (messages, stubs, types and the descriptor set)."""
+    import grpc_tools
+
+    site_packages = Path(grpc_tools.__file__).resolve().parent.parent
+    well_known = importlib.resources.files("grpc_tools") / "_proto"
+    sources = sorted(str(path.relative_to(root / "protos")) for path in (root / "protos").rglob("*.proto"))
+    programs = Path(sys.executable).parent
+    descriptor_set = target / "sealgate.binpb"
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "grpc_tools.protoc",
+            f"--plugin=protoc-gen-mypy={programs / 'protoc-gen-mypy'}",
+            f"--plugin=protoc-gen-mypy_grpc={programs / 'protoc-gen-mypy_grpc'}",
+            f"--proto_path={root / 'protos'}",
+            f"--proto_path={site_packages}",
+            f"--proto_path={well_known}",
+            f"--python_out={target}",
+            f"--mypy_out=quiet:{target}",
+            f"--grpc_python_out={target}",
+            f"--mypy_grpc_out=only_async,quiet:{target}",
+            "--include_imports",
+            "--include_source_info",
+            f"--descriptor_set_out={descriptor_set}",
+            *sources,
+        ],
+        check=True,
+        cwd=root / "protos",
+    )
+
+
+def generate(target: Path) -> None:
+    """Writes the error proto, the error page and `gen/` under `target`, from the tree's sources."""
+    (target / "docs").mkdir(parents=True, exist_ok=True)
+    if target != ROOT:
+        shutil.copytree(ROOT / "protos", target / "protos")
+    (target / ERROR_PROTO).write_text(error_proto(), encoding="utf-8")
+    (target / ERROR_PAGE).write_text(error_page(), encoding="utf-8")
+    shutil.rmtree(target / "gen", ignore_errors=True)
+    (target / "gen").mkdir()
+    run_protoc(target, target / "gen")
+
+
+def files_under(directory: Path) -> dict[str, bytes]:
+    """Contents of the generated files below a directory, byte-code excepted."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def drift() -> list[str]:
+    """Names of the generated files that differ from what the sources give now."""
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        generate(scratch)
+        fresh, kept = files_under(scratch / "gen"), files_under(ROOT / "gen")
+        different = sorted(f"gen/{name}" for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name))
+        different += [
+            str(name)
+            for name in (ERROR_PROTO, ERROR_PAGE)
+            if not (ROOT / name).exists() or (scratch / name).read_bytes() != (ROOT / name).read_bytes()
+        ]
+        return different
+
+
+def copy_google_api() -> None:
+    """Puts google/api's two protos where buf finds them."""
+    import google.api
+
+    target = ROOT / "build" / "include" / "google" / "api"
+    target.mkdir(parents=True, exist_ok=True)
+    source = Path(next(iter(google.api.__path__)))
+    for name in ("annotations.proto", "http.proto"):
+        shutil.copyfile(source / name, target / name)
+
+
+def main() -> int:
+    """Generates, or with `--check` compares; returns the exit code."""
+    copy_google_api()
+    if sys.argv[1:] == ["--check"]:
+        stale = drift()
+        for name in stale:
+            print(f"out of date: {name}", file=sys.stderr)
+        if stale:
+            print("run `make gen` and commit what it changes", file=sys.stderr)
+        return 1 if stale else 0
+    generate(ROOT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
