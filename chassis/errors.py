@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from chassis.limits import ERROR_DETAILS_COUNT, ERROR_PATH_MAX_CHARACTERS
+
 
 class Code(StrEnum):
     """Names of the errors; the order is that of the proto enum and never changes."""
@@ -181,8 +183,9 @@ class Detail:
 class SealgateError(Exception):
     """A refusal with a code of the table; the only exception that tells a caller anything.
 
-    `details` are shown to the caller. `internal` is for the log. `retry_after_seconds` becomes
-    the `Retry-After` header and gRPC's RetryInfo.
+    `details` are shown to the caller, as many and as long as an answer's metadata can hold.
+    `internal` is for the log. `retry_after_seconds` becomes the `Retry-After` header and gRPC's
+    RetryInfo.
     """
 
     def __init__(
@@ -195,7 +198,10 @@ class SealgateError(Exception):
     ) -> None:
         super().__init__(code.value)
         self.code = code
-        self.details = tuple(details)
+        self.details = tuple(
+            Detail(detail.path[:ERROR_PATH_MAX_CHARACTERS], detail.message)
+            for detail in details[:ERROR_DETAILS_COUNT]
+        )
         self.internal = internal
         self.retry_after_seconds = retry_after_seconds
 

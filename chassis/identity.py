@@ -6,9 +6,11 @@ verified over the bytes that arrived, never over a re-encoding. Only auth holds 
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,7 +108,8 @@ class PassportVerifier:
     """Verifies passports and remembers each distinct one's verdict until it expires.
 
     `look_up_keys` fetches auth's public keys by name; it is asked once at first and again, at most
-    once a second, when a passport names a key that is not known yet.
+    once a second, when a passport names a key that is not known yet. Passports that arrive together
+    wait for one answer.
     """
 
     def __init__(self, audience: str, clock: Clock, look_up_keys: KeyLookup) -> None:
@@ -115,6 +118,7 @@ class PassportVerifier:
         self._look_up_keys = look_up_keys
         self._keys: Mapping[str, bytes] = {}
         self._looked_up_at_ns: int | None = None
+        self._looking_up: asyncio.Task[None] | None = None
         self._verdicts: OrderedDict[bytes, Identity] = OrderedDict()
 
     async def verify(self, passport_bytes: bytes) -> Identity:
@@ -152,12 +156,26 @@ class PassportVerifier:
 
     async def _public_key(self, kid: str) -> bytes:
         if kid not in self._keys and self._may_look_up():
-            self._keys = await self._look_up_keys()
-            self._looked_up_at_ns = self._clock.monotonic_ns()
+            if self._looking_up is None:
+                # In a context of its own: the first request's deadline is not that of the others.
+                self._looking_up = asyncio.create_task(self._refresh_keys(), context=Context())
+                self._looking_up.add_done_callback(self._end_look_up)
+            # One request that gives up must not take the answer from the others.
+            await asyncio.shield(self._looking_up)
         key = self._keys.get(kid)
         if key is None:
             raise _refused("passport of an unknown key")
         return key
+
+    async def _refresh_keys(self) -> None:
+        self._keys = await self._look_up_keys()
+        self._looked_up_at_ns = self._clock.monotonic_ns()
+
+    def _end_look_up(self, ended: asyncio.Task[None]) -> None:
+        self._looking_up = None
+        if not ended.cancelled():
+            # Asked for here, a failure that nobody waited out is not reported as forgotten.
+            ended.exception()
 
     def _may_look_up(self) -> bool:
         last = self._looked_up_at_ns

@@ -7,19 +7,31 @@ from typing import Final
 # Requests
 REQUEST_DEADLINE_SECONDS: Final = 5.0
 REQUEST_DEADLINE_MAX_SECONDS: Final = 30.0
-# What a process keeps of its own deadline for answering when it passes the rest on.
+# What a process keeps of its own deadline for answering.
 DEADLINE_RESERVE_SECONDS: Final = 0.02
 BODY_MAX_BYTES: Final = 64 * 1024
 HEADERS_MAX_BYTES: Final = 32 * 1024
 JSON_MAX_DEPTH: Final = 32
 USER_AGENT_MAX_CHARACTERS: Final = 512
 
+# Connections of the edge
+EDGE_CONNECTIONS_COUNT: Final = 8192
+# Descriptors that the edge keeps free of connections, for everything else.
+EDGE_SPARE_DESCRIPTORS_COUNT: Final = 256
+LISTEN_BACKLOG_COUNT: Final = 4096
+# What is still read, and thrown away, of a connection that has had its last answer.
+LINGER_MAX_BYTES: Final = 16 * 1024 * 1024
+LINGER_SECONDS: Final = 2.0
+# A gRPC client takes 8 KiB of trailing metadata by default and drops an answer with more.
+ERROR_DETAILS_COUNT: Final = 16
+ERROR_PATH_MAX_CHARACTERS: Final = 128
+
 # gRPC
 RPC_REQUEST_MAX_BYTES: Final = 128 * 1024
 # 5000 accounts with 8 KiB of metadata each, and their framing.
 RPC_RESPONSE_MAX_BYTES: Final = 48 * 1024 * 1024
 RPC_METADATA_MAX_BYTES: Final = 32 * 1024
-# Handlers that run at once in one process; more answer OVERLOADED.
+# Handlers that run at once on one listener; more answer OVERLOADED.
 RPC_CONCURRENT_COUNT: Final = 512
 # The core answers a bare CANCELLED past its own bound, so that one lies far beyond ours.
 RPC_PENDING_COUNT: Final = 20_000

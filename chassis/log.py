@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
 import traceback
@@ -43,7 +44,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": redact(_message(record)),
         }
         request = current_or_none()
         if request is not None:
@@ -52,7 +53,7 @@ class JsonFormatter(logging.Formatter):
         line.update({name: _rendered(value) for name, value in fields.items()})
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = describe(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(line, separators=(",", ":"))
 
 
 def redact(text: str) -> str:
@@ -91,7 +92,29 @@ def log_event(logger: logging.Logger, level: int, message: str, **fields: object
         logger.log(level, message, extra={_FIELDS: fields})
 
 
+def _message(record: logging.LogRecord) -> str:
+    """The record's text with exceptions named by their type only."""
+    if isinstance(record.msg, BaseException):
+        return type(record.msg).__name__
+    arguments = record.args
+    if isinstance(arguments, tuple):
+        arguments = tuple(
+            type(item).__name__ if isinstance(item, BaseException) else item for item in arguments
+        )
+    try:
+        text = str(record.msg) % arguments if arguments else str(record.msg)
+    except Exception:  # noqa: BLE001  (a line that cannot be composed must not be lost)
+        return f"unreadable log message from {record.filename}:{record.lineno}"
+    # asyncio puts the exceptions of tasks that nobody waited for into further lines.
+    return text.partition("\n")[0] if record.name == "asyncio" else text
+
+
 def _rendered(value: object) -> object:
-    if value is None or isinstance(value, int | float):
+    if isinstance(value, BaseException):
+        return type(value).__name__
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return redact(str(value))
+    try:
+        return redact(str(value))
+    except Exception:  # noqa: BLE001  (a line that cannot be composed must not be lost)
+        return f"unreadable {type(value).__name__}"

@@ -6,7 +6,7 @@ limits and documentation read the row; a process refuses to start with a method 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -132,10 +132,10 @@ def _row(method: MethodDescriptor) -> Method:
         exposure=_stated(Exposure, rule.exposure, full_name),
         callers=tuple(rule.callers),
         accepts=frozenset(_stated(CredentialKind, kind, full_name) for kind in rule.accepts),
-        scope=scope_text(rule.scope),
-        module=module_text(rule.module),
+        scope=_named(scope_text, rule.scope, full_name),
+        module=_named(module_text, rule.module, full_name),
         effect=_stated(Effect, rule.effect, full_name),
-        envelope=Envelope(rule.envelope),
+        envelope=_stated(Envelope, rule.envelope, full_name),
         success_status=rule.success_status or 200,
         rate_class=rule.rate_class,
         subject_account_field=rule.subject_account_field or None,
@@ -155,6 +155,13 @@ def _stated(kind: type[_Enum], number: int, full_name: str) -> _Enum:
         raise MethodTableError(f"{full_name} does not state its {kind.__name__}") from None
 
 
+def _named(text: Callable[[int], str | None], number: int, full_name: str) -> str | None:
+    try:
+        return text(number)
+    except ValueError:
+        raise MethodTableError(f"{full_name} names a scope or module that does not exist") from None
+
+
 def _bindings(http: HttpRule) -> Iterable[HttpBinding]:
     for rule in (http, *http.additional_bindings):
         verb = rule.WhichOneof("pattern")
@@ -170,6 +177,7 @@ def _refuse_contradiction(row: Method) -> None:
         "accepts no credential": public and not row.accepts,
         "accepts credentials that nothing asks for": not public and bool(row.accepts),
         "has no rate class": row.rate_class == rules.RATE_CLASS_UNSPECIFIED,
+        "is for customers but no limit counts it": public and row.rate_class == rules.RATE_CLASS_NONE,
         "has a REST path but no envelope": bool(row.bindings) and row.envelope is Envelope.NONE,
         "has a REST path but is not for customers": bool(row.bindings)
         and row.exposure not in (Exposure.PUBLIC, Exposure.OPEN),

@@ -1,0 +1,1 @@
+"""Postgres: pool, transactions, named statements, migrations, and a server of our own."""

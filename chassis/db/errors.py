@@ -23,6 +23,8 @@ _UNAVAILABLE: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCachedStatementError,
+    # The driver has lost step with the server, as when the server's last words come unasked.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
@@ -51,7 +53,7 @@ def leaves_connection_usable(error: BaseException) -> bool:
     known state. After a timeout, a cancellation or a lost connection the answer may still come.
     """
     return isinstance(error, Exception) and not isinstance(
-        error, OSError | TimeoutError | asyncpg.PostgresConnectionError
+        error, OSError | TimeoutError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError
     )
 
 

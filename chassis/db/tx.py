@@ -7,12 +7,11 @@ pool's command timeout. A connection on which an exchange did not end is termina
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from chassis.db.errors import ConstraintErrors, leaves_connection_usable, translate, unavailable
 from chassis.errors import Code, SealgateError
@@ -20,16 +19,22 @@ from chassis.errors import Code, SealgateError
 ACQUIRE_TIMEOUT_SECONDS: Final = 1.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
 
-Pool = asyncpg.Pool[asyncpg.Record]
-Connection = PoolConnectionProxy[asyncpg.Record]
+
+if TYPE_CHECKING:
+    # Generic for the type checker only.
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+_Result = TypeVar("_Result")
 
 
 class Transaction:
-    """One READ COMMITTED transaction; its statements raise SealgateError(UNAVAILABLE) for a
-    database that does not answer and the domain error of a violated constraint.
+    """What runs inside `Database.transaction()`; all statements on one connection.
 
-    Session state (`SET`, advisory session locks, `LISTEN`) must not be changed: connections go back
-    to the pool without a reset.
+    They raise SealgateError(UNAVAILABLE) when the database does not answer, the domain error of a
+    violated constraint that has one, and asyncpg's own error for anything else (a bug). Session
+    state (`SET` without LOCAL, session locks, `LISTEN`) must stay as it is: connections go back to
+    the pool without a reset, which would cost a round trip.
     """
 
     def __init__(self, connection: Connection, constraint_errors: ConstraintErrors) -> None:
@@ -45,7 +50,7 @@ class Transaction:
         """The first row, or None."""
         return await self._run(self._connection.fetchrow, sql, args)
 
-    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - what the column holds
+    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - whatever the column holds
         """The first column of the first row, or None."""
         return await self._run(self._connection.fetchval, sql, args)
 
@@ -53,7 +58,145 @@ class Transaction:
         """The command tag, as `UPDATE 1`."""
         return await self._run(self._connection.execute, sql, args)
 
-    async def _run[Result](
-        self, method: Callable[..., Awaitable[Result]], sql: str, args: tuple[object, ...]
-    ) -> Result:
-        ...
+    async def begin(self) -> None:
+        """Opens the transaction; for `Database.transaction` alone, as are the two below."""
+        await self.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+
+    async def commit(self) -> None:
+        """Commits; raises SealgateError(INTERNAL) if the server rolled back instead.
+
+        It does so, without an error, when a statement failed and the failure was swallowed.
+        """
+        if await self.execute("COMMIT") != "COMMIT":
+            raise SealgateError(Code.INTERNAL, internal="database: commit of a failed transaction")
+
+    async def rollback(self) -> None:
+        """Rolls back if the connection is still there; never raises for a database that is not."""
+        if not self._lost:
+            try:
+                await self.execute("ROLLBACK")
+            except (SealgateError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Gives the connection up at once: the server ends the transaction when it notices."""
+        if not self._lost:
+            self._lost = True
+            # A connection that the server has closed has left its proxy already.
+            with suppress(asyncpg.InterfaceError):
+                self._connection.terminate()
+
+    async def _run(
+        self, method: Callable[..., Awaitable[_Result]], sql: str, args: tuple[object, ...]
+    ) -> _Result:
+        if self._lost:
+            raise unavailable("the transaction's connection was lost before")
+        try:
+            return await method(sql, *args)
+        except BaseException as error:
+            closed = self._is_closed()
+            if closed or not leaves_connection_usable(error):
+                self.abandon()
+            if closed and isinstance(error, asyncpg.InterfaceError):
+                raise unavailable("the connection was closed") from error
+            refusal = translate(error, self._constraint_errors)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _is_closed(self) -> bool:
+        try:
+            return self._connection.is_closed()
+        except asyncpg.InterfaceError:
+            # The pool has taken it back, as it does when the server closes it.
+            return True
+
+
+class Database:
+    """A service's database: single statements, each its own transaction, and `transaction()`.
+
+    Made by `chassis.db.pool.create_database`. Needs no connection to exist and recovers by itself:
+    while the database is away every call raises SealgateError(UNAVAILABLE) within the acquire and
+    command timeouts. Inside `transaction()` use the transaction's methods; this object's would take
+    a second connection.
+    """
+
+    def __init__(self, pool: Pool, constraint_errors: ConstraintErrors) -> None:
+        self._pool = pool
+        self._constraint_errors = constraint_errors
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """See `Transaction.fetch`."""
+        connection = await self._acquire()
+        try:
+            return await Transaction(connection, self._constraint_errors).fetch(sql, *args)
+        finally:
+            await self._pool.release(connection)
+
+    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """See `Transaction.fetchrow`."""
+        connection = await self._acquire()
+        try:
+            return await Transaction(connection, self._constraint_errors).fetchrow(sql, *args)
+        finally:
+            await self._pool.release(connection)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - whatever the column holds
+        """See `Transaction.fetchval`."""
+        connection = await self._acquire()
+        try:
+            return await Transaction(connection, self._constraint_errors).fetchval(sql, *args)
+        finally:
+            await self._pool.release(connection)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """See `Transaction.execute`."""
+        connection = await self._acquire()
+        try:
+            return await Transaction(connection, self._constraint_errors).execute(sql, *args)
+        finally:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A READ COMMITTED transaction: committed at the end of the block, rolled back if it raises.
+
+        UNAVAILABLE out of the commit itself means that the outcome is not known.
+        """
+        connection = await self._acquire()
+        transaction = Transaction(connection, self._constraint_errors)
+        try:
+            await transaction.begin()
+            yield transaction
+        except Exception:
+            await transaction.rollback()
+            raise
+        except BaseException:
+            # Cancelled: whoever waits for us has no time for a round trip.
+            transaction.abandon()
+            raise
+        else:
+            await transaction.commit()
+        finally:
+            await self._pool.release(connection)
+
+    async def close(self) -> None:
+        """Waits a bounded time for running statements, then closes every connection."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _acquire(self) -> Connection:
+        """A connection of the pool, made if need be, within `ACQUIRE_TIMEOUT_SECONDS`."""
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+                return await self._pool.acquire()
+        except Exception as error:
+            if self._pool.is_closing():
+                raise unavailable("the pool is closed") from error
+            refusal = translate(error, {})
+            if refusal is None:
+                raise
+            raise refusal from error

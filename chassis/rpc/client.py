@@ -28,7 +28,8 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_metadata_size", RPC_METADATA_MAX_BYTES),
     # A restarted peer is back within moments; the default waits up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # Despite its name, how long one attempt to connect may take: a busy peer needs more than moments.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Retrying is the caller's decision: it alone knows whether a repeat is safe.
     ("grpc.enable_retries", 0),
@@ -60,15 +61,20 @@ async def call(
     if served is not None:
         headers.append((metadata.REQUEST_ID, str(served.request_id)))
         if served.client_address:
-            headers.append((metadata.CLIENT_ADDRESS, served.client_address))
+            headers.append((metadata.CLIENT_ADDRESS, _printable(served.client_address)))
         if served.user_agent:
-            headers.append((metadata.USER_AGENT, served.user_agent))
+            headers.append((metadata.USER_AGENT, _printable(served.user_agent)))
     if passport is not None:
         headers.append((metadata.PASSPORT, passport))
     try:
         return await method(request, timeout=timeout, metadata=tuple(headers))
     except grpc.aio.AioRpcError as failure:
         raise translated(failure, method) from None
+
+
+def _printable(text: str) -> str:
+    """`text` as metadata can carry it; grpc refuses to send anything but printable ASCII."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text)
 
 
 def translated(failure: grpc.aio.AioRpcError, method: object) -> SealgateError:

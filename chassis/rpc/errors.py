@@ -115,5 +115,5 @@ def _error_from_status(serialized: bytes) -> SealgateError | None:
     return SealgateError(
         code,
         details=[Detail(item.field, item.description) for item in violations.field_violations],
-        retry_after_seconds=pause.retry_delay.seconds or None,
+        retry_after_seconds=pause.retry_delay.seconds if pause.HasField("retry_delay") else None,
     )

@@ -29,15 +29,18 @@ class Exchanger(Protocol):
 class RemoteExchanger:
     """Asks auth over its internal listener."""
 
-    def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, clock: Clock, *, at_most_seconds: float = REQUEST_DEADLINE_SECONDS
+    ) -> None:
         self._auth = IdentityServiceStub(channel)
         self._clock = clock
+        self._at_most_seconds = at_most_seconds
 
     async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
         """See `Exchanger.exchange`; UNAVAILABLE when auth does not answer."""
         request = exchange_request(credential, subject_account_id)
         response = await call(
-            self._auth.ExchangeCredential, request, self._clock, at_most_seconds=REQUEST_DEADLINE_SECONDS
+            self._auth.ExchangeCredential, request, self._clock, at_most_seconds=self._at_most_seconds
         )
         return response.passport.SerializeToString()
 

@@ -1,4 +1,4 @@
-"""What every call passes before its handler, outermost first: errors, log, admission, deadline, identity.
+"""What every call passes before its handler: errors, log, admission, deadline, messages, identity.
 
 The stages are composed once per method, so a call pays for what they do and not for their wiring.
 """
@@ -10,15 +10,17 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from chassis.clock import Clock
-from chassis.errors import Code, SealgateError
+from chassis.errors import Code, SealgateError, invalid
 from chassis.ids import Ids, parse_uuid
-from chassis.limits import RPC_CONCURRENT_COUNT, USER_AGENT_MAX_CHARACTERS
+from chassis.limits import DEADLINE_RESERVE_SECONDS, RPC_CONCURRENT_COUNT, USER_AGENT_MAX_CHARACTERS
 from chassis.log import log_event
 from chassis.methods import Exposure, Method
 from chassis.rpc import context as request_context
@@ -64,8 +66,15 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
         composed = self._composed.get(name)
         if composed is not None:
             return composed
+        try:
+            return self._look_up(name, await continuation(handler_call_details))
+        except Exception as raised:  # noqa: BLE001  (grpc would send the exception's text to the caller)
+            return _refusal(error_from_exception(raised))
+
+    def _look_up(
+        self, name: str, found: grpc.RpcMethodHandler[Any, Any] | None
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         method = self._table.get(name)
-        found = await continuation(handler_call_details)
         if method is None or found is None:
             return found
         if method.exposure not in self._exposures:
@@ -80,11 +89,8 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = found.unary_unary
         for stage in self._stages:
             handler = stage.wrap(method, handler)
-        return grpc.unary_unary_rpc_method_handler(
-            handler,
-            request_deserializer=found.request_deserializer,
-            response_serializer=found.response_serializer,
-        )
+        # Without codecs of its own, grpc hands bytes over and takes bytes: see MessageStage.
+        return grpc.unary_unary_rpc_method_handler(handler)
 
 
 class ErrorStage:
@@ -101,6 +107,11 @@ class ErrorStage:
             try:
                 request_context.enter(self._open(method, context))
                 return await handler(request, context)
+            except asyncio.CancelledError as raised:
+                if _is_called_off():
+                    raise
+                # Something that the handler waited for was cancelled. grpc would never answer.
+                error = error_from_exception(raised)
             except Exception as raised:  # noqa: BLE001  (the one place that must let nothing through)
                 error = error_from_exception(raised)
             return await abort_with(context, error)
@@ -138,26 +149,27 @@ class LogStage:
 
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             started_ns = self._clock.monotonic_ns()
-            outcome = "CANCELLED"
+            outcome, reason = "CANCELLED", ""
             try:
                 response = await handler(request, context)
                 outcome = "OK"
                 return response
             except SealgateError as error:
-                outcome = error.code.value
+                outcome, reason = error.code.value, error.internal
                 raise
             except Exception:
                 outcome = Code.INTERNAL.value
                 raise
             finally:
-                self._write(method, outcome, started_ns)
+                self._write(method, outcome, reason, started_ns)
 
         return answer
 
-    def _write(self, method: Method, outcome: str, started_ns: int) -> None:
+    def _write(self, method: Method, outcome: str, reason: str, started_ns: int) -> None:
         took = (self._clock.monotonic_ns() - started_ns) // _NANOSECONDS_PER_MICROSECOND
         level = logging.DEBUG if outcome == "OK" and took < self._SLOW_MICROSECONDS else logging.INFO
-        log_event(_logger, level, "call", method=method.full_name, outcome=outcome, took_us=took)
+        because = {"reason": reason} if reason else {}
+        log_event(_logger, level, "call", method=method.full_name, outcome=outcome, took_us=took, **because)
 
 
 class AdmissionStage:
@@ -183,7 +195,11 @@ class AdmissionStage:
 
 
 class DeadlineStage:
-    """Ends a handler at its caller's deadline, or at ours when the caller names none."""
+    """Ends a handler just before its caller's deadline, or at ours when the caller names none.
+
+    Just before, because at the deadline itself gRPC hangs up, and the caller learns neither what ran
+    out nor the request's id.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -194,7 +210,7 @@ class DeadlineStage:
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             budget = request_budget_seconds(context.time_remaining())
             request_context.current().deadline_ns = deadline_after(self._clock, budget)
-            limit = asyncio.timeout(budget)
+            limit = asyncio.timeout(budget - min(DEADLINE_RESERVE_SECONDS, budget / 2))
             try:
                 async with limit:
                     return await handler(request, context)
@@ -206,6 +222,45 @@ class DeadlineStage:
                 ) from error
 
         return answer
+
+
+class MessageStage:
+    """Reads the request and writes the answer inside of the error stage.
+
+    What fails in grpc's own codecs reaches the caller with the exception's text. Here unreadable
+    bytes are a VALIDATION_ERROR, and a handler that answers another message's type is INTERNAL.
+    """
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `Stage.wrap`; `handler` takes and answers messages, what comes back takes and answers bytes."""
+        request_class = GetMessageClass(method.descriptor.input_type)
+        response_class = GetMessageClass(method.descriptor.output_type)
+
+        async def answer(request: bytes, context: Context) -> bytes:
+            try:
+                message = request_class.FromString(request)
+            except DecodeError:
+                raise invalid("request", "is not a message of the method's request type") from None
+            response = await handler(message, context)
+            if not isinstance(response, response_class):
+                raise SealgateError(Code.INTERNAL, internal=f"{method.full_name} answered another type")
+            return response.SerializeToString()
+
+        return answer
+
+
+def _is_called_off() -> bool:
+    """Whether this task itself was cancelled: the caller is gone or the server stops."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _refusal(error: SealgateError) -> grpc.RpcMethodHandler[Any, Any]:
+    async def answer(request: bytes, context: Context) -> NoReturn:
+        del request
+        await abort_with(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(answer)
 
 
 def peer_address(peer: str) -> str:

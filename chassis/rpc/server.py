@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1._async import HealthServicer
 
 from chassis.clock import Clock
-from chassis.config import ConfigError, ListenerConfig, ServiceConfig
+from chassis.config import ServiceConfig, TlsConfig
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
 from chassis.limits import (
-    DRAIN_SECONDS,
     RPC_CONCURRENT_COUNT,
     RPC_METADATA_MAX_BYTES,
     RPC_PENDING_COUNT,
@@ -27,7 +28,15 @@ from chassis.methods import Exposure, Method, method_table
 from chassis.rpc.authn import INTERNAL_EXPOSURES, PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.exchange import Exchanger
 from chassis.rpc.health import add_health_and_reflection
-from chassis.rpc.pipeline import AdmissionStage, DeadlineStage, ErrorStage, LogStage, PipelineInterceptor
+from chassis.rpc.listener import Listener
+from chassis.rpc.pipeline import (
+    AdmissionStage,
+    DeadlineStage,
+    ErrorStage,
+    LogStage,
+    MessageStage,
+    PipelineInterceptor,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -71,69 +80,60 @@ class RpcServer:
         exchanger: Exchanger,
         closers: Sequence[Close],
     ) -> None:
-        self._config = config
         self._services = tuple(services)
         self._table = method_table(service.descriptor for service in services)
         self._clock = clock
         self._ids = ids
         self._verifier = verifier
-        self._exchanger = exchanger
         self._closers = tuple(closers)
-        self._servers: list[grpc.aio.Server] = []
-        self._health: list[Any] = []
+        internal = self._listener(config.internal, None, INTERNAL_EXPOSURES, None)
+        public = self._listener(config.public.address, config.public.tls, PUBLIC_EXPOSURES, exchanger)
+        self._internal, self._public = internal, public
         self.public_port = 0
 
     async def start(self) -> None:
         """Binds both listeners and serves; raises ConfigError when an address cannot be had."""
-        internal = self._build(INTERNAL_EXPOSURES, None)
-        _bind(internal, self._config.internal, None)
-        public = self._build(PUBLIC_EXPOSURES, self._exchanger)
-        self.public_port = _bind(public, self._config.public.address, self._config.public)
-        for server in (internal, public):
-            await server.start()
+        await self._internal.bind()
+        self.public_port = await self._public.bind()
+        for listener in (self._internal, self._public):
+            await listener.serve()
         log_event(_logger, logging.INFO, "serving", public_port=self.public_port)
 
     async def stop(self) -> None:
         """Takes no new calls, lets running ones end within the drain time, then closes what they used."""
-        for health in self._health:
-            await health.enter_graceful_shutdown()
-        for server in reversed(self._servers):
-            await server.stop(DRAIN_SECONDS)
+        await asyncio.gather(self._internal.stop(), self._public.stop())
         for close in self._closers:
             await close()
         log_event(_logger, logging.INFO, "stopped")
 
-    def _build(self, exposures: frozenset[Exposure], exchanger: Exchanger | None) -> grpc.aio.Server:
+    def _listener(
+        self,
+        address: str,
+        tls: TlsConfig | None,
+        exposures: frozenset[Exposure],
+        exchanger: Exchanger | None,
+    ) -> Listener:
         stages = (
             ErrorStage(self._ids, trusts_caller=exchanger is None),
             LogStage(self._clock),
             AdmissionStage(),
             DeadlineStage(self._clock),
+            MessageStage(),
             AuthenticationStage(self._verifier, exchanger),
         )
-        server = grpc.aio.server(
-            interceptors=(PipelineInterceptor(self._table, exposures, stages),), options=_SERVER_OPTIONS
-        )
+        interceptor = PipelineInterceptor(self._table, exposures, stages)
         served = [service for service in self._services if _serves_any(service, self._table, exposures)]
-        for service in served:
-            service.add_to_server(service.servicer, server)
-        self._health.append(
-            add_health_and_reflection(server, [service.descriptor.full_name for service in served])
-        )
-        self._servers.append(server)
-        return server
+
+        async def assemble() -> tuple[grpc.aio.Server, HealthServicer]:
+            server = grpc.aio.server(interceptors=(interceptor,), options=_SERVER_OPTIONS)
+            for service in served:
+                service.add_to_server(service.servicer, server)
+            names = [service.descriptor.full_name for service in served]
+            return server, await add_health_and_reflection(server, names)
+
+        return Listener(address, tls, self._clock, assemble)
 
 
 def _serves_any(service: Service, table: Mapping[str, Method], exposures: frozenset[Exposure]) -> bool:
     prefix = f"/{service.descriptor.full_name}/"
     return any(row.exposure in exposures for name, row in table.items() if name.startswith(prefix))
-
-
-def _bind(server: grpc.aio.Server, address: str, listener: ListenerConfig | None) -> int:
-    try:
-        if listener is not None and listener.tls is not None:
-            pair = (listener.tls.key_file.read_bytes(), listener.tls.certificate_file.read_bytes())
-            return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
-        return server.add_insecure_port(address)
-    except (RuntimeError, OSError):
-        raise ConfigError(address, "cannot listen here; is the address taken?") from None

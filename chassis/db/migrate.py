@@ -1,0 +1,118 @@
+"""Migrations: SQL files `NNNN_slug.sql`, applied in order, each once and whole."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+_FILE_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+# Any constant: it keeps two processes that start together from migrating one database at once.
+_ADVISORY_LOCK: Final = 0x5EA1_6A7E
+
+_CONNECT_TIMEOUT_SECONDS: Final = 5.0
+_STATEMENT_TIMEOUT_SECONDS: Final = 120.0
+
+_CREATE_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS schema_migration (
+    version integer PRIMARY KEY,
+    slug    text NOT NULL,
+    sha256  bytea NOT NULL
+)
+"""
+
+
+class MigrationError(Exception):
+    """Migrations that must not be applied; the message says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file, read."""
+
+    version: int
+    slug: str
+    sql: str
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, as `0001_initial`."""
+        return f"{self.version:04}_{self.slug}"
+
+    @property
+    def sha256(self) -> bytes:
+        """The digest that tells whether the file was changed after it was applied."""
+        return hashlib.sha256(self.sql.encode()).digest()
+
+
+async def migrate(dsn: str, directory: Path) -> list[str]:
+    """Applies what is missing of `directory` to the database and returns the names of what it applied.
+
+    `dsn` names the role that shall own the tables. Each file runs in one transaction together with
+    its row in `schema_migration`. Raises MigrationError for a file that was changed after it was
+    applied, for numbers with a gap, and for a database that is ahead of the directory; asyncpg's
+    own errors and OSError when the database refuses or cannot be reached.
+    """
+    migrations = read_migrations(directory)
+    connection = await asyncpg.connect(
+        dsn,
+        timeout=_CONNECT_TIMEOUT_SECONDS,
+        command_timeout=_STATEMENT_TIMEOUT_SECONDS,
+        server_settings={"application_name": "sealgate-migrate", "client_min_messages": "warning"},
+    )
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
+        await connection.execute(_CREATE_TABLE)
+        applied = await _applied_digests(connection)
+        _refuse_changed_history(applied, migrations, directory)
+        missing = migrations[len(applied) :]
+        for migration in missing:
+            await _apply(connection, migration)
+        return [migration.name for migration in missing]
+    finally:
+        # Closing the session gives the advisory lock back.
+        connection.terminate()
+
+
+def read_migrations(directory: Path) -> list[Migration]:
+    """The directory's migrations in order; raises MigrationError unless they count from 0001."""
+    migrations = []
+    for number, path in enumerate(sorted(directory.glob("*.sql")), start=1):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None or int(match.group(1)) != number:
+            raise MigrationError(f"{path}: the name should be {number:04}_slug.sql")
+        migrations.append(Migration(number, match.group(2), path.read_text(encoding="utf-8")))
+    if not migrations:
+        raise MigrationError(f"{directory}: there is no migration")
+    return migrations
+
+
+async def _applied_digests(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, bytes]:
+    """The digests of what the database has, by name, in order."""
+    rows = await connection.fetch("SELECT version, slug, sha256 FROM schema_migration ORDER BY version")
+    return {f"{row['version']:04}_{row['slug']}": row["sha256"] for row in rows}
+
+
+def _refuse_changed_history(applied: dict[str, bytes], migrations: list[Migration], directory: Path) -> None:
+    """What was applied must be, byte for byte, the first files of the directory."""
+    for position, (name, digest) in enumerate(applied.items()):
+        if position >= len(migrations) or migrations[position].name != name:
+            raise MigrationError(f"{directory}: the database has {name}, which is not here")
+        if migrations[position].sha256 != digest:
+            raise MigrationError(f"{directory}/{name}.sql was changed after it was applied")
+
+
+async def _apply(connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
+    async with connection.transaction():
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO schema_migration (version, slug, sha256) VALUES ($1, $2, $3)",
+            migration.version,
+            migration.slug,
+            migration.sha256,
+        )

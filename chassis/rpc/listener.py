@@ -1,0 +1,120 @@
+"""One address that gRPC is served on, kept open whatever strangers send to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import grpc
+from grpc_health.v1._async import HealthServicer
+
+from chassis.clock import Clock
+from chassis.config import ConfigError, TlsConfig
+from chassis.limits import DRAIN_SECONDS
+
+Assemble = Callable[[], Awaitable[tuple[grpc.aio.Server, HealthServicer]]]
+
+_logger = logging.getLogger(__name__)
+
+_WATCH_SECONDS: Final = 0.1
+_UNIX: Final = "unix:"
+
+
+class Listener:
+    """A gRPC server on one address, and its successor when it breaks.
+
+    grpc.aio ends a server's loop for good at the first request whose path is not UTF-8: running calls
+    are still answered, new ones never, in a process that looks well. So each server is watched, and
+    replaced on its own address when its loop has ended.
+    """
+
+    def __init__(self, address: str, tls: TlsConfig | None, clock: Clock, assemble: Assemble) -> None:
+        self._address = address
+        self._tls = tls
+        self._clock = clock
+        self._assemble = assemble
+        self._server: grpc.aio.Server | None = None
+        self._health: HealthServicer | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def bind(self) -> int:
+        """Takes the address, without serving yet, and returns the port (Unix sockets: 1).
+
+        Raises ConfigError when the address cannot be had.
+        """
+        _refuse_live_socket(self._address)
+        server, health = await self._assemble()
+        port = _bind(server, self._address, self._tls)
+        if not self._address.startswith(_UNIX):
+            self._address = f"{self._address.rpartition(':')[0]}:{port}"
+        self._server, self._health = server, health
+        return port
+
+    async def serve(self) -> None:
+        """Serves on the bound address until `stop`."""
+        if self._server is not None:
+            await self._server.start()
+            self._keeper = asyncio.create_task(self._keep_serving())
+
+    async def stop(self) -> None:
+        """Takes no new calls and lets running ones end within the drain time."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._health is not None:
+            await self._health.enter_graceful_shutdown()
+        if self._server is not None:
+            await self._server.stop(DRAIN_SECONDS)
+        await asyncio.gather(*self._retiring)
+
+    async def _keep_serving(self) -> None:
+        while self._server is not None:
+            server = self._server
+            try:
+                while await server.wait_for_termination(_WATCH_SECONDS):
+                    pass
+            except Exception as error:
+                _logger.exception("a listener broke and is replaced", exc_info=error)
+                await self._replace(server)
+            else:
+                return
+
+    async def _replace(self, broken: grpc.aio.Server) -> None:
+        while self._server is broken:
+            try:
+                await self.bind()
+                await self._server.start()
+            except ConfigError as error:
+                _logger.exception("a listener cannot be replaced yet", exc_info=error)
+                await self._clock.sleep(_WATCH_SECONDS)
+        retiring = asyncio.create_task(broken.stop(DRAIN_SECONDS))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+
+def _refuse_live_socket(address: str) -> None:
+    """Raises ConfigError when somebody serves on a Unix socket: gRPC would silently take it over."""
+    if not address.startswith(_UNIX):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(address.removeprefix(_UNIX))
+        except OSError:
+            return
+    raise ConfigError(address, "another process serves here")
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: TlsConfig | None) -> int:
+    try:
+        if tls is not None:
+            pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
+            return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        return server.add_insecure_port(address)
+    except (RuntimeError, OSError):
+        raise ConfigError(address, "cannot listen here; is the address taken?") from None
