@@ -1,0 +1,1 @@
+"""The auth service: projects, accounts, sessions, and who a credential makes its bearer."""

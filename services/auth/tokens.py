@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import OKPKey
 from joserfc.registry import HeaderParameter, HeaderRegistryDict
 
@@ -21,14 +21,6 @@ from services.auth.domain.session import Session
 from services.auth.domain.token import TOKEN_TYPE, TokenClaims, read_session_claims, session_claims
 
 _ALGORITHM: Final = "EdDSA"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenKey:
-    """A public key that verifies session tokens: 32 bytes, Ed25519."""
-
-    kid: str
-    public_key: bytes
 
 
 class SessionTokens:
@@ -71,21 +63,25 @@ class SessionTokens:
             raise SealgateError(Code.SESSION_INVALID)
         return read_session_claims(claims, self._issuer, self._clock.now_ns())
 
-    def public_keys(self) -> list[TokenKey]:
-        """Every key that verifies tokens, those that do not sign yet included."""
-        return [TokenKey(kid, public_key) for kid, public_key in self._ring.public_keys().items()]
+    def json_web_keys(self) -> list[dict[str, str]]:
+        """Every key that verifies tokens, those that do not sign yet included (RFC 7517, RFC 8037)."""
+        return [
+            {**_members(public_key), "kid": kid, "alg": _ALGORITHM, "use": "sig"}
+            for kid, public_key in self._ring.public_keys().items()
+        ]
 
 
-def base64url(raw: bytes) -> str:
-    """`raw` as JOSE writes bytes: base64url without padding (RFC 7515 section 2)."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+def _members(public_key: bytes) -> dict[str, str]:
+    return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(public_key)}
 
 
 def _jwk(public_key: bytes, seed: bytes | None = None) -> OKPKey:
-    members: dict[str, Any] = {"kty": "OKP", "crv": "Ed25519", "x": base64url(public_key)}
-    if seed is not None:
-        members["d"] = base64url(seed)
-    return OKPKey.import_key(members)
+    private = {} if seed is None else {"d": _base64url(seed)}
+    return OKPKey.import_key({**_members(public_key), **private})
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def _exactly(expected: str) -> Callable[[object], None]:
@@ -110,7 +106,7 @@ class _SessionTokenRegistry(jws.JWSRegistry):
         "kid": HeaderParameter("Key ID", _text, required=True),
     }
 
-    def get_alg(self, name: str) -> jws.JWSAlgModel:
+    def get_alg(self, name: str) -> JWSAlgModel:
         """EdDSA and nothing else.
 
         The library's own look-up warns that RFC 9864 renames the algorithm `Ed25519`; our tokens

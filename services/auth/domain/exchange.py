@@ -36,19 +36,18 @@ class CredentialKind(StrEnum):
     DEVICE_KEY = "DEVICE_KEY"
 
 
-class ApiKeyState(StrEnum):
-    """What the keys service says of a key."""
+class DeadKey(StrEnum):
+    """Why an API key does not work, as the keys service says."""
 
     UNKNOWN = "UNKNOWN"
-    LIVE = "LIVE"
     REVOKED = "REVOKED"
     EXPIRED = "EXPIRED"
 
 
-_STATE_CODES: Final = {
-    ApiKeyState.UNKNOWN: Code.API_KEY_INVALID,
-    ApiKeyState.REVOKED: Code.API_KEY_REVOKED,
-    ApiKeyState.EXPIRED: Code.API_KEY_EXPIRED,
+_DEAD_KEY_CODES: Final = {
+    DeadKey.UNKNOWN: Code.API_KEY_INVALID,
+    DeadKey.REVOKED: Code.API_KEY_REVOKED,
+    DeadKey.EXPIRED: Code.API_KEY_EXPIRED,
 }
 
 
@@ -121,11 +120,9 @@ class Grant:
         return latest if self.expires_at_ns is None else min(latest, self.expires_at_ns)
 
 
-def refuse_key_state(state: ApiKeyState) -> None:
-    """Raises the API_KEY_* code of a key that does not work."""
-    code = _STATE_CODES.get(state)
-    if code is not None:
-        raise SealgateError(code)
+def dead_key_error(dead: DeadKey) -> SealgateError:
+    """The API_KEY_INVALID, API_KEY_REVOKED or API_KEY_EXPIRED of a key that does not work."""
+    return SealgateError(_DEAD_KEY_CODES[dead])
 
 
 def admit_session(

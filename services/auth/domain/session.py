@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import Final
 
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
-from chassis.limits import REFRESH_REPLAY_SECONDS
+from chassis.limits import REFRESH_REPLAY_SECONDS, USER_AGENT_MAX_CHARACTERS
 from services.auth.domain.project import SessionPolicy
 
 _REPLAY_NS: Final = REFRESH_REPLAY_SECONDS * NANOSECONDS_PER_SECOND
@@ -60,6 +61,12 @@ class Session:
     def is_live(self, now_ns: int) -> bool:
         """Whether it has neither been ended nor run out."""
         return self.ended_at_ns is None and not self.has_lapsed(now_ns)
+
+
+def new_birth(created_by: str, user_agent: str, address: str) -> Birth:
+    """Where a session starts; a client's own words about itself are cut short and cleaned."""
+    shown = "".join(letter for letter in user_agent if not unicodedata.category(letter).startswith("C"))
+    return Birth(created_by, shown[:USER_AGENT_MAX_CHARACTERS], address)
 
 
 def new_session(

@@ -1,0 +1,123 @@
+"""The composition root of the auth service: what it is made of and how the parts are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from chassis.clock import Clock
+from chassis.db.pool import create_database
+from chassis.identity import PassportVerifier
+from chassis.ids import Ids
+from chassis.keyring import KeyRing
+from chassis.rpc.client import open_channel
+from chassis.rpc.server import RpcServer, Service
+from sealgate.auth.v1 import (
+    account_pb2,
+    account_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+    operator_pb2,
+    operator_pb2_grpc,
+    project_pb2,
+    project_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+)
+from services.auth.config import AuthConfig
+from services.auth.exchange import CredentialExchange
+from services.auth.keys_client import RemoteKeys
+from services.auth.passports import PassportOffice
+from services.auth.revocation import MassRevocation
+from services.auth.storage import AuthStorage
+from services.auth.tokens import SessionTokens
+from services.auth.transport import (
+    AccountServicer,
+    IdentityServicer,
+    OperatorServicer,
+    ProjectServicer,
+    SessionServicer,
+    TokenKeyServicer,
+)
+
+SERVICE_NAME: Final = "auth"
+
+
+async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
+    """The service, ready to be started; it connects to nothing yet.
+
+    Raises KeyRingError for a key directory that cannot be used.
+    """
+    passport_ring = KeyRing.load(config.passport_key_dir)
+    tokens = SessionTokens(config.audience, KeyRing.load(config.session_key_dir), clock)
+    database = await create_database(
+        config.database.dsn,
+        pool_size_count=config.database.pool_size_count,
+        application_name=f"sealgate-{SERVICE_NAME}",
+    )
+    store = AuthStorage(database, config.live_sessions_per_account_count)
+    keys_channel = open_channel(config.keys_target)
+    keys = RemoteKeys(keys_channel, clock)
+    office = PassportOffice(
+        config.audience, CredentialExchange(tokens, store, keys, clock), passport_ring, clock
+    )
+    revocation = MassRevocation(store, store, keys)
+
+    async def own_passport_keys() -> Mapping[str, bytes]:
+        return office.public_keys()
+
+    async def close_keys_channel() -> None:
+        await keys_channel.close()
+
+    return RpcServer(
+        config,
+        _services(store, revocation, office, tokens, clock, ids),
+        clock=clock,
+        ids=ids,
+        verifier=PassportVerifier(config.audience, clock, own_passport_keys),
+        exchanger=office,
+        closers=[close_keys_channel, database.close],
+    )
+
+
+def _services(
+    store: AuthStorage,
+    revocation: MassRevocation,
+    office: PassportOffice,
+    tokens: SessionTokens,
+    clock: Clock,
+    ids: Ids,
+) -> list[Service]:
+    """Every proto service of the package with what implements it."""
+    return [
+        Service(
+            project_pb2.DESCRIPTOR.services_by_name["ProjectService"],
+            ProjectServicer(store, clock),
+            project_pb2_grpc.add_ProjectServiceServicer_to_server,
+        ),
+        Service(
+            account_pb2.DESCRIPTOR.services_by_name["AccountService"],
+            AccountServicer(store, revocation, clock, ids),
+            account_pb2_grpc.add_AccountServiceServicer_to_server,
+        ),
+        Service(
+            session_pb2.DESCRIPTOR.services_by_name["SessionService"],
+            SessionServicer(store, revocation, tokens, clock, ids),
+            session_pb2_grpc.add_SessionServiceServicer_to_server,
+        ),
+        Service(
+            identity_pb2.DESCRIPTOR.services_by_name["IdentityService"],
+            IdentityServicer(office),
+            identity_pb2_grpc.add_IdentityServiceServicer_to_server,
+        ),
+        Service(
+            identity_pb2.DESCRIPTOR.services_by_name["TokenKeyService"],
+            TokenKeyServicer(tokens),
+            identity_pb2_grpc.add_TokenKeyServiceServicer_to_server,
+        ),
+        Service(
+            operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
+            OperatorServicer(store, clock, ids),
+            operator_pb2_grpc.add_OperatorServiceServicer_to_server,
+        ),
+    ]

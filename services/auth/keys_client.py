@@ -1,0 +1,61 @@
+"""The keys service, over its internal listener."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+import grpc
+
+from chassis.clock import Clock
+from chassis.errors import Code, SealgateError
+from chassis.rpc.client import call
+from chassis.secrets import public_key_text
+from sealgate.common.v1 import method_rule_pb2
+from sealgate.keys.v1 import resolution_pb2 as resolution
+from sealgate.keys.v1.resolution_pb2_grpc import ResolutionServiceStub
+from services.auth.domain.exchange import CredentialKind, DeadKey, LiveApiKey
+
+_DEAD: Final = {
+    resolution.API_KEY_STATE_UNKNOWN: DeadKey.UNKNOWN,
+    resolution.API_KEY_STATE_REVOKED: DeadKey.REVOKED,
+    resolution.API_KEY_STATE_EXPIRED: DeadKey.EXPIRED,
+}
+_KINDS: Final = {
+    CredentialKind.PROJECT_KEY: method_rule_pb2.CREDENTIAL_KIND_PROJECT_KEY,
+    CredentialKind.ACCOUNT_API_KEY: method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_API_KEY,
+}
+
+
+class RemoteKeys:
+    """See `services.auth.ports.KeyDirectory`."""
+
+    def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
+        self._keys = ResolutionServiceStub(channel)
+        self._clock = clock
+
+    async def resolve(self, public_key: bytes, kind: CredentialKind) -> DeadKey | LiveApiKey:
+        """See `KeyDirectory.resolve`."""
+        request = resolution.ResolveApiKeyRequest(public_key=public_key, kind=_KINDS[kind])
+        found = await call(self._keys.ResolveApiKey, request, self._clock)
+        dead = _DEAD.get(found.state)
+        return _live(public_key, found) if dead is None else dead
+
+    async def fence(self, account_id: uuid.UUID, account_version: int) -> None:
+        """See `KeyDirectory.fence`."""
+        request = resolution.FenceAccountRequest(account_id=str(account_id), account_version=account_version)
+        await call(self._keys.FenceAccount, request, self._clock)
+
+
+def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApiKey:
+    if found.state != resolution.API_KEY_STATE_LIVE:
+        raise SealgateError(Code.INTERNAL, internal=f"keys answered an unknown state {found.state}")
+    return LiveApiKey(
+        public_text=public_key_text(public_key),
+        project_id=uuid.UUID(found.project_id),
+        account_id=uuid.UUID(found.account_id) if found.account_id else None,
+        scopes=tuple(found.scopes),
+        origins=tuple(found.origins),
+        subaccount_index=found.subaccount_index if found.HasField("subaccount_index") else None,
+        expires_at_ns=found.expires_at_ns if found.HasField("expires_at_ns") else None,
+    )

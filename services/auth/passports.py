@@ -1,0 +1,75 @@
+"""Passports: what an exchange grants, as signed claims for the other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from chassis.clock import Clock
+from chassis.errors import invalid
+from chassis.identity import PassportSigner
+from chassis.keyring import KeyRing
+from chassis.rpc.credentials import PresentedCredential
+from sealgate.common.v1 import method_rule_pb2, passport_pb2
+from services.auth.domain.exchange import CredentialKind, Grant
+from services.auth.exchange import CredentialExchange
+
+_KIND_PREFIX: Final = "CREDENTIAL_KIND_"
+_KINDS: Final[dict[int, CredentialKind]] = {
+    method_rule_pb2.CredentialKind.Value(_KIND_PREFIX + kind): kind for kind in CredentialKind
+}
+
+
+class PassportOffice:
+    """Turns credentials into passports for one deployment (`audience`)."""
+
+    def __init__(self, audience: str, exchange: CredentialExchange, ring: KeyRing, clock: Clock) -> None:
+        self._audience = audience
+        self._exchange = exchange
+        self._ring = ring
+        self._signer = PassportSigner(ring, clock)
+        self._clock = clock
+
+    async def issue(
+        self, kind: int, credential: str, origin: str | None, subject_account_id: str | None
+    ) -> passport_pb2.Passport:
+        """The passport of whoever shows `credential`; raises what `CredentialExchange.exchange` raises."""
+        known = _KINDS.get(kind)
+        if known is None:
+            raise invalid("kind", "must name a kind of credential")
+        grant = await self._exchange.exchange(known, credential, origin, subject_account_id)
+        return self._signer.sign(_claims(self._audience, grant, self._clock.now_ns()))
+
+    async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
+        """See `chassis.rpc.exchange.Exchanger`: for auth's own public listener, without a hop."""
+        passport = await self.issue(credential.kind, credential.text, credential.origin, subject_account_id)
+        return passport.SerializeToString()
+
+    def public_keys(self) -> Mapping[str, bytes]:
+        """The keys that verify passports (32 bytes) by name, those that do not sign yet included."""
+        return self._ring.public_keys()
+
+
+def _claims(audience: str, grant: Grant, now_ns: int) -> passport_pb2.PassportClaims:
+    tenant, holder = grant.tenant, grant.holder
+    claims = passport_pb2.PassportClaims(
+        audience=audience,
+        project_id=str(tenant.project_id),
+        credential_kind=method_rule_pb2.CredentialKind.Value(_KIND_PREFIX + grant.kind),
+        credential_id=grant.credential_id,
+        scopes=grant.scopes,
+        modules=tenant.modules,
+        subaccount_index=grant.subaccount_index,
+        channel=(passport_pb2.CHANNEL_SERVER if grant.origin is None else passport_pb2.CHANNEL_BROWSER),
+        origin=grant.origin or "",
+        issued_at_ns=now_ns,
+        expires_at_ns=grant.passport_expires_at_ns(now_ns),
+        credential_expires_at_ns=grant.expires_at_ns,
+        project_status=passport_pb2.ProjectStatus.Value(f"PROJECT_STATUS_{tenant.status}"),
+    )
+    if holder is not None:
+        claims.account_id = str(holder.account_id)
+        claims.account_number = holder.account_number
+        claims.account_status = passport_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{holder.status}")
+        claims.account_version = holder.version
+    return claims

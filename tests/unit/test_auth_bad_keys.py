@@ -1,0 +1,60 @@
+"""The memory of bad keys: short, small, and never of anything that could turn good."""
+
+from __future__ import annotations
+
+import pytest
+
+from chassis.limits import BAD_KEY_CACHE_COUNT
+from chassis.testing.fakes import FakeClock
+from services.auth.bad_keys import BadKeys
+from services.auth.domain.exchange import CredentialKind, DeadKey
+
+ACCOUNT = CredentialKind.ACCOUNT_API_KEY
+SEED = b"\x05" * 32
+
+
+@pytest.mark.parametrize("dead", [DeadKey.UNKNOWN, DeadKey.REVOKED])
+def test_bad_key_is_remembered_for_thirty_seconds(dead: DeadKey, clock: FakeClock) -> None:
+    """To the nanosecond, and looking at it does not prolong it."""
+    bad_keys = BadKeys(clock)
+    bad_keys.remember(ACCOUNT, SEED, dead)
+    clock.advance_ns(30 * 10**9 - 1)
+    assert bad_keys.recall(ACCOUNT, SEED) is dead
+    clock.advance_ns(1)
+    assert bad_keys.recall(ACCOUNT, SEED) is None
+    assert len(bad_keys) == 0
+
+
+def test_expired_key_is_not_remembered(clock: FakeClock) -> None:
+    """Its end can be moved, so it is asked about every time."""
+    bad_keys = BadKeys(clock)
+    bad_keys.remember(ACCOUNT, SEED, DeadKey.EXPIRED)
+    assert bad_keys.recall(ACCOUNT, SEED) is None
+
+
+def test_bad_key_is_remembered_for_its_kind_only(clock: FakeClock) -> None:
+    """An account's key shown as a project's is unknown, and still good where it belongs."""
+    bad_keys = BadKeys(clock)
+    bad_keys.remember(CredentialKind.PROJECT_KEY, SEED, DeadKey.UNKNOWN)
+    assert bad_keys.recall(ACCOUNT, SEED) is None
+
+
+def test_bad_keys_stay_within_their_bound_and_forget_what_was_not_asked_about(clock: FakeClock) -> None:
+    """Somebody who guesses keys costs a fixed amount of memory."""
+    bad_keys = BadKeys(clock)
+    seeds = [number.to_bytes(32, "big") for number in range(BAD_KEY_CACHE_COUNT + 1)]
+    for seed in seeds[:-1]:
+        bad_keys.remember(ACCOUNT, seed, DeadKey.UNKNOWN)
+    bad_keys.recall(ACCOUNT, seeds[0])
+    bad_keys.remember(ACCOUNT, seeds[-1], DeadKey.UNKNOWN)
+    assert len(bad_keys) == BAD_KEY_CACHE_COUNT
+    assert bad_keys.recall(ACCOUNT, seeds[0]) is DeadKey.UNKNOWN
+    assert bad_keys.recall(ACCOUNT, seeds[1]) is None
+
+
+def test_bad_keys_hold_no_secret(clock: FakeClock) -> None:
+    """What is kept is a digest."""
+    bad_keys = BadKeys(clock)
+    bad_keys.remember(ACCOUNT, SEED, DeadKey.UNKNOWN)
+    assert [len(digest) for digest in bad_keys._states] == [32]
+    assert SEED not in bad_keys._states

@@ -1,0 +1,233 @@
+"""The decision of an exchange: which refusal comes first, and what is granted."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from chassis.clock import NANOSECONDS_PER_SECOND
+from chassis.errors import Code, SealgateError
+from services.auth.domain.account import AccountStatus
+from services.auth.domain.exchange import (
+    SESSION_SCOPES,
+    CredentialKind,
+    Grant,
+    Holder,
+    LiveApiKey,
+    SessionStanding,
+    Standing,
+    Tenant,
+    admit_account_key,
+    admit_project_key,
+    admit_session,
+)
+from services.auth.domain.project import ProjectStatus, SessionPolicy
+from services.auth.domain.session import Birth, EndReason, new_session
+from services.auth.domain.token import TokenClaims
+
+SECOND = NANOSECONDS_PER_SECOND
+NOW = 1_767_225_600 * SECOND
+PROJECT_ID, ACCOUNT_ID, SESSION_ID = uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=3)
+PAGE = "https://shop.example"
+TENANT = Tenant(PROJECT_ID, ProjectStatus.ACTIVE, ("wallet",), (PAGE,))
+HOLDER = Holder(ACCOUNT_ID, 77, AccountStatus.ACTIVE, 4)
+SESSION = new_session(SESSION_ID, ACCOUNT_ID, PROJECT_ID, SessionPolicy(120, 300), NOW, Birth("pk_x", "", ""))
+CLAIMS = TokenClaims(SESSION_ID, ACCOUNT_ID, PROJECT_ID)
+STANDING = SessionStanding(SESSION, TENANT, HOLDER)
+KEY = LiveApiKey("pk_1", PROJECT_ID, ACCOUNT_ID, ("wallet:read",), (PAGE,), 0, NOW + 10 * SECOND)
+PROJECT_KEY = LiveApiKey("pk_2", PROJECT_ID, None, (), (), None, None)
+
+SUSPENDED_PROJECT = replace(TENANT, status=ProjectStatus.SUSPENDED)
+CANCELLED_PROJECT = replace(TENANT, status=ProjectStatus.CANCELLED)
+SUSPENDED_ACCOUNT = replace(HOLDER, status=AccountStatus.SUSPENDED)
+
+
+def code_of(decide: Callable[[], Grant]) -> Code:
+    with pytest.raises(SealgateError) as refusal:
+        decide()
+    assert not refusal.value.details
+    return refusal.value.code
+
+
+def session_code(standing: SessionStanding | None, origin: str | None = None, now_ns: int = NOW) -> Code:
+    return code_of(lambda: admit_session(CLAIMS, standing, origin, now_ns))
+
+
+def test_session_is_granted_with_its_scopes_account_and_end() -> None:
+    """All scopes but withdrawals:write; it ends when the session does if not used again."""
+    grant = admit_session(CLAIMS, STANDING, PAGE, NOW)
+    assert grant == Grant(
+        kind=CredentialKind.ACCOUNT_SESSION,
+        credential_id=str(SESSION_ID),
+        tenant=TENANT,
+        holder=HOLDER,
+        scopes=SESSION_SCOPES,
+        subaccount_index=None,
+        origin=PAGE,
+        expires_at_ns=NOW + 120 * SECOND,
+    )
+    assert "withdrawals:write" not in SESSION_SCOPES
+
+
+def test_session_that_is_not_there_or_of_another_account_or_project_is_invalid() -> None:
+    """The token's claims and the row have to agree in all three."""
+    assert session_code(None) is Code.SESSION_INVALID
+    for other in (
+        replace(SESSION, session_id=uuid.UUID(int=9)),
+        replace(SESSION, account_id=uuid.UUID(int=9)),
+        replace(SESSION, project_id=uuid.UUID(int=9)),
+    ):
+        assert session_code(replace(STANDING, session=other)) is Code.SESSION_INVALID
+
+
+@pytest.mark.parametrize("reason", list(EndReason))
+def test_session_that_was_ended_is_invalid_also_after_it_would_have_expired(reason: EndReason) -> None:
+    """Ended is ended: the clock does not turn it into an expired one."""
+    ended = replace(STANDING, session=replace(SESSION, ended_at_ns=NOW, end_reason=reason))
+    assert session_code(ended) is Code.SESSION_INVALID
+    assert session_code(ended, now_ns=NOW + 999 * SECOND) is Code.SESSION_INVALID
+
+
+def test_session_that_ran_out_is_expired_from_that_instant_on() -> None:
+    """SESSION_EXPIRED at the idle end and at the cap."""
+    admit_session(CLAIMS, STANDING, None, NOW + 120 * SECOND - 1)
+    assert session_code(STANDING, now_ns=NOW + 120 * SECOND) is Code.SESSION_EXPIRED
+    used = replace(STANDING, session=replace(SESSION, last_used_at_ns=NOW + 290 * SECOND))
+    assert session_code(used, now_ns=NOW + 300 * SECOND) is Code.SESSION_EXPIRED
+
+
+def test_session_refusals_come_in_the_fixed_order() -> None:
+    """Credential, project, account, origin: each is only told to who passed the ones before."""
+    everything = SessionStanding(
+        replace(SESSION, ended_at_ns=NOW, end_reason=EndReason.SUSPENDED),
+        SUSPENDED_PROJECT,
+        SUSPENDED_ACCOUNT,
+    )
+    evil = "https://evil.example"
+    assert session_code(everything, evil) is Code.SESSION_INVALID
+    assert session_code(replace(everything, session=SESSION), evil) is Code.TENANT_SUSPENDED
+    assert session_code(SessionStanding(SESSION, TENANT, SUSPENDED_ACCOUNT), evil) is Code.ACCOUNT_SUSPENDED
+    assert session_code(STANDING, evil) is Code.ORIGIN_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("tenant", "code"),
+    [(SUSPENDED_PROJECT, Code.TENANT_SUSPENDED), (CANCELLED_PROJECT, Code.SUBSCRIPTION_CANCELLED)],
+)
+def test_every_credential_is_refused_by_the_state_of_its_project(tenant: Tenant, code: Code) -> None:
+    """Whatever kind it is."""
+    assert session_code(replace(STANDING, tenant=tenant)) is code
+    assert code_of(lambda: admit_account_key(KEY, Standing(tenant, HOLDER), None, NOW)) is code
+    assert project_key_code(Standing(tenant, HOLDER)) is code
+
+
+def test_every_credential_passes_while_its_project_is_past_due() -> None:
+    """What it may still do depends on the method, and that is decided where the method is served."""
+    tenant = replace(TENANT, status=ProjectStatus.PAST_DUE)
+    assert admit_session(CLAIMS, replace(STANDING, tenant=tenant), None, NOW).tenant is tenant
+    assert admit_account_key(KEY, Standing(tenant, HOLDER), None, NOW).tenant is tenant
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "*",
+        "http://shop.example",
+        "https://shop.example:443",
+        "https://shop.example/",
+        "https://SHOP.example",
+        "https://shop.example.evil",
+        "https://a.shop.example",
+    ],
+)
+def test_page_of_another_origin_is_refused_with_sessions_and_keys(origin: str) -> None:
+    """Exact scheme, host and port; `null` never, even if somebody managed to list it."""
+    with_null = (PAGE, "null")
+    tenant = replace(TENANT, allowed_origins=with_null)
+    assert session_code(replace(STANDING, tenant=tenant), origin) is Code.ORIGIN_NOT_ALLOWED
+    key = replace(KEY, origins=with_null)
+    standing = Standing(tenant, HOLDER)
+    assert code_of(lambda: admit_account_key(key, standing, origin, NOW)) is Code.ORIGIN_NOT_ALLOWED
+
+
+def test_account_key_uses_its_own_origins_and_not_those_of_the_project() -> None:
+    """A key without origins does not work from a page at all."""
+    key = replace(KEY, origins=())
+    standing = Standing(TENANT, HOLDER)
+    assert code_of(lambda: admit_account_key(key, standing, PAGE, NOW)) is Code.ORIGIN_NOT_ALLOWED
+    assert admit_account_key(KEY, standing, PAGE, NOW).origin == PAGE
+
+
+def test_account_key_is_granted_what_its_row_says() -> None:
+    """Scopes, pin and end are the key's."""
+    grant = admit_account_key(KEY, Standing(TENANT, HOLDER), None, NOW)
+    assert (grant.credential_id, grant.scopes, grant.subaccount_index) == ("pk_1", ("wallet:read",), 0)
+    assert grant.expires_at_ns == NOW + 10 * SECOND
+
+
+@pytest.mark.parametrize("late_ns", [0, 1, SECOND])
+def test_account_key_past_its_end_is_expired_before_anything_else_is_said(late_ns: int) -> None:
+    """The keys service and auth may read their clocks a moment apart."""
+    now_ns = NOW + 10 * SECOND + late_ns
+    assert code_of(lambda: admit_account_key(KEY, None, None, now_ns)) is Code.API_KEY_EXPIRED
+
+
+@pytest.mark.parametrize("standing", [None, Standing(TENANT, None)])
+def test_account_key_without_its_account_is_invalid(standing: Standing | None) -> None:
+    """Two databases that disagree open nothing."""
+    assert code_of(lambda: admit_account_key(KEY, standing, None, NOW)) is Code.API_KEY_INVALID
+
+
+def test_account_key_of_a_suspended_account_is_refused() -> None:
+    """Its account's status counts at every use."""
+    standing = Standing(TENANT, SUSPENDED_ACCOUNT)
+    assert code_of(lambda: admit_account_key(KEY, standing, None, NOW)) is Code.ACCOUNT_SUSPENDED
+
+
+def project_key_code(
+    standing: Standing | None, *, names_subject: bool = False, origin: str | None = None
+) -> Code:
+    return code_of(
+        lambda: admit_project_key(
+            PROJECT_KEY, standing, names_subject=names_subject, origin=origin, now_ns=NOW
+        )
+    )
+
+
+def test_project_key_acts_on_the_account_it_names_also_when_that_is_suspended() -> None:
+    """Its project reads it and makes it active again."""
+    standing = Standing(TENANT, SUSPENDED_ACCOUNT)
+    grant = admit_project_key(PROJECT_KEY, standing, names_subject=True, origin=None, now_ns=NOW)
+    assert grant.holder is SUSPENDED_ACCOUNT
+    assert (grant.scopes, grant.expires_at_ns) == ((), None)
+
+
+def test_project_key_refusals_come_in_the_fixed_order() -> None:
+    """Key, project, page, account."""
+    assert project_key_code(None, names_subject=True, origin=PAGE) is Code.API_KEY_INVALID
+    suspended = Standing(SUSPENDED_PROJECT, None)
+    assert project_key_code(suspended, names_subject=True, origin=PAGE) is Code.TENANT_SUSPENDED
+    standing = Standing(TENANT, None)
+    assert project_key_code(standing, names_subject=True, origin=PAGE) is Code.ORIGIN_NOT_ALLOWED
+    assert project_key_code(standing, names_subject=True) is Code.ACCOUNT_NOT_FOUND
+    grant = admit_project_key(PROJECT_KEY, standing, names_subject=False, origin=None, now_ns=NOW)
+    assert grant.holder is None
+
+
+@pytest.mark.parametrize("origin", [PAGE, "null", ""])
+def test_project_key_never_works_from_a_page(origin: str) -> None:
+    """Not even from an origin that the project lists."""
+    assert project_key_code(Standing(TENANT, None), origin=origin) is Code.ORIGIN_NOT_ALLOWED
+
+
+def test_passport_ends_after_thirty_seconds_but_never_past_its_credential() -> None:
+    """The smaller of the two; without an end of its own, 30 s."""
+    grant = admit_account_key(KEY, Standing(TENANT, HOLDER), None, NOW)
+    assert grant.passport_expires_at_ns(NOW) == NOW + 10 * SECOND
+    assert replace(grant, expires_at_ns=NOW + 31 * SECOND).passport_expires_at_ns(NOW) == NOW + 30 * SECOND
+    assert replace(grant, expires_at_ns=None).passport_expires_at_ns(NOW) == NOW + 30 * SECOND
