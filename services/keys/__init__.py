@@ -1,0 +1,1 @@
+"""The keys service: every kind of permanent key."""

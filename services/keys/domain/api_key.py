@@ -10,7 +10,7 @@ from typing import Final
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.limits import LAST_USED_RESOLUTION_SECONDS
 
-_LAST_USED_RESOLUTION_NS: Final = LAST_USED_RESOLUTION_SECONDS * NANOSECONDS_PER_SECOND
+LAST_USED_RESOLUTION_NS: Final = LAST_USED_RESOLUTION_SECONDS * NANOSECONDS_PER_SECOND
 
 
 class OwnerKind(StrEnum):
@@ -85,4 +85,4 @@ class ApiKey:
     def is_use_due(self, now_ns: int) -> bool:
         """Whether a use at `now_ns` is to be noted: at most one write a key and 30 seconds."""
         used_at_ns = self.last_used_at_ns
-        return used_at_ns is None or now_ns - used_at_ns >= _LAST_USED_RESOLUTION_NS
+        return used_at_ns is None or now_ns - used_at_ns >= LAST_USED_RESOLUTION_NS

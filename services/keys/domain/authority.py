@@ -44,38 +44,39 @@ class Act:
     grantable_scopes: frozenset[str] | None = None
 
 
-def refuse_suspended(act: Act) -> None:
-    """Raises ACCOUNT_SUSPENDED when the account was suspended as the identity was made."""
-    if act.account is not None and act.account.suspended:
-        raise SealgateError(Code.ACCOUNT_SUSPENDED)
+def refuse_gain(act: Act, gained_scopes: Iterable[str], minimum_account_version: int) -> None:
+    """Refuses an act that gives a key rights for which the actor has no authority.
 
-
-def refuse_fenced(act: Act, minimum_account_version: int) -> None:
-    """Refuses an identity that is older than the account's last mass revocation.
-
-    A session that old was ended by it: SESSION_INVALID. A project key lives on, and only what its
-    identity says of the account is out of date: UNAVAILABLE, to be repeated with a fresh identity,
-    which then finds the account suspended, or not.
+    `minimum_account_version` is the account's fence. Raises ACCOUNT_SUSPENDED; SESSION_INVALID or
+    UNAVAILABLE for an identity behind the fence; SCOPE_NOT_GRANTED for a scope the actor cannot give.
     """
-    if act.account is None or act.account.version >= minimum_account_version:
-        return
+    if act.account is not None:
+        if act.account.suspended:
+            raise SealgateError(Code.ACCOUNT_SUSPENDED)
+        if act.account.version < minimum_account_version:
+            raise _behind_fence(act)
+    _refuse_escalation(act, gained_scopes)
+
+
+def _behind_fence(act: Act) -> SealgateError:
+    """The refusal of an identity that is older than the account's last mass revocation.
+
+    A session that old was ended by it. A project key lives on, and only what its identity says of the
+    account is out of date: repeated, it gets a fresh identity and finds the account suspended, or not.
+    """
+    internal = "the caller's identity is behind the account's fence"
     if act.actor_kind is ActorKind.ACCOUNT_SESSION:
-        raise SealgateError(Code.SESSION_INVALID, internal="the session's identity is behind the fence")
-    raise SealgateError(
-        Code.UNAVAILABLE, internal="the caller's identity is behind the account's fence", retry_after_seconds=1
-    )
+        return SealgateError(Code.SESSION_INVALID, internal=internal)
+    return SealgateError(Code.UNAVAILABLE, internal=internal, retry_after_seconds=1)
 
 
-def refuse_escalation(act: Act, given_scopes: Iterable[str]) -> None:
-    """Raises SCOPE_NOT_GRANTED when the actor would give a key a scope that it does not have itself.
-
-    Else a stolen session, which cannot withdraw, would make itself a key that can.
+def _refuse_escalation(act: Act, gained_scopes: Iterable[str]) -> None:
+    """Nobody gives away more than they have: a stolen session, which cannot withdraw, would else make
+    itself a key that can.
     """
     if act.grantable_scopes is None:
         return
-    excess = sorted(set(given_scopes) - act.grantable_scopes)
+    excess = sorted(set(gained_scopes) - act.grantable_scopes)
     if excess:
-        raise SealgateError(
-            Code.SCOPE_NOT_GRANTED,
-            details=(Detail("scopes", "the credential cannot give " + ", ".join(excess)),),
-        )
+        detail = Detail("scopes", "this credential cannot give " + ", ".join(excess))
+        raise SealgateError(Code.SCOPE_NOT_GRANTED, details=(detail,))

@@ -17,6 +17,8 @@ CREATE TABLE owner (
 -- unknown one. There is no column that a secret could be in.
 CREATE TABLE api_key (
   public_key bytea NOT NULL,
+  -- The order of creation, whatever the clocks of the service's replicas say.
+  issue_number bigint GENERATED ALWAYS AS IDENTITY,
   owner_id uuid NOT NULL,
   kind text NOT NULL,
   project_id uuid NOT NULL,
@@ -69,7 +71,7 @@ CREATE TABLE api_key (
 );
 
 -- An owner's keys that were not ended: for the list and for the cap.
-CREATE INDEX api_key_open_of_owner ON api_key (owner_id, kind, created_at_ns) WHERE ended_at_ns IS NULL;
+CREATE INDEX api_key_open_of_owner ON api_key (owner_id, kind, issue_number) WHERE ended_at_ns IS NULL;
 
 -- What was done to keys, written in the transaction that did it and never changed.
 CREATE TABLE audit (

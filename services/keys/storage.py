@@ -1,0 +1,202 @@
+"""API keys in Postgres. Every change locks the owner's row first and writes its audit row with it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from chassis.db.queries import load_queries
+from chassis.db.tx import Database, Transaction
+from chassis.errors import Code, SealgateError
+from chassis.limits import API_KEYS_LISTED_COUNT
+from services.keys.domain.api_key import LAST_USED_RESOLUTION_NS, ApiKey, KeyRights, Owner, OwnerKind
+from services.keys.domain.authority import Act, refuse_gain
+from services.keys.domain.changes import RightsChange, changed_rights, delta
+
+_queries = load_queries(Path(__file__).with_name("queries.sql"))
+_ENSURE_OWNER: Final = _queries.ensure_owner
+_LOCK_OWNER: Final = _queries.lock_owner
+_RAISE_FENCE: Final = _queries.raise_fence
+_COUNT_LIVE_KEYS: Final = _queries.count_live_keys
+_INSERT_KEY: Final = _queries.insert_key
+_LIST_KEYS: Final = _queries.list_keys
+_FIND_OPEN_KEY: Final = _queries.find_open_key
+_UPDATE_KEY: Final = _queries.update_key
+_END_KEY: Final = _queries.end_key
+_RESOLVE_KEY: Final = _queries.resolve_key
+_NOTE_USE: Final = _queries.note_use
+_INSERT_AUDIT: Final = _queries.insert_audit
+
+
+class KeyStorage:
+    """See `services.keys.ports.KeyStore`; `keys_per_owner_count` is the cap on live keys."""
+
+    def __init__(self, database: Database, keys_per_owner_count: int) -> None:
+        self._database = database
+        self._keys_per_owner_count = keys_per_owner_count
+
+    async def issue(self, owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> ApiKey:
+        """See `KeyStore.issue`."""
+        key = ApiKey(
+            public_key,
+            owner,
+            rights,
+            created_at_ns=act.at_ns,
+            updated_at_ns=act.at_ns,
+            last_used_at_ns=None,
+            ended_at_ns=None,
+        )
+        async with self._database.transaction() as tx:
+            await tx.execute(_ENSURE_OWNER, owner.owner_id, owner.kind)
+            fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+            refuse_gain(act, rights.scopes, fence)
+            if await _live_count(tx, owner, act.at_ns) >= self._keys_per_owner_count:
+                raise SealgateError(Code.KEY_LIMIT_REACHED)
+            await _insert_key(tx, key, act)
+            await _audit_key(tx, act, "KEY_ISSUED", owner, public_key, asdict(rights))
+        return key
+
+    async def list_open(self, owner: Owner, now_ns: int) -> Sequence[ApiKey]:
+        """See `KeyStore.list_open`; past API_KEYS_LISTED_COUNT the oldest expired keys are left out."""
+        rows = await self._database.fetch(
+            _LIST_KEYS, owner.owner_id, owner.kind, now_ns, API_KEYS_LISTED_COUNT
+        )
+        return [_key(row) for row in rows]
+
+    async def change(self, owner: Owner, public_key: bytes, change: RightsChange, act: Act) -> ApiKey:
+        """See `KeyStore.change`; a change that changes nothing leaves no trace."""
+        async with self._database.transaction() as tx:
+            fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+            key = await _open_key(tx, owner, public_key)
+            rights = changed_rights(key, change)
+            if rights == key.rights:
+                return key
+            difference = delta(key.rights, rights)
+            if difference.widens:
+                refuse_gain(act, difference.added_scopes, fence)
+            # Another replica's clock may be ahead of ours; a key is never older than it was.
+            changed = replace(key, rights=rights, updated_at_ns=max(act.at_ns, key.updated_at_ns))
+            await tx.execute(
+                _UPDATE_KEY,
+                public_key,
+                rights.name,
+                list(rights.scopes),
+                list(rights.origins),
+                changed.updated_at_ns,
+            )
+            facts = {"name": rights.name, **asdict(difference)}
+            await _audit_key(tx, act, "KEY_CHANGED", owner, public_key, facts)
+        return changed
+
+    async def delete(self, owner: Owner, public_key: bytes, act: Act) -> None:
+        """See `KeyStore.delete`."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_LOCK_OWNER, owner.owner_id, owner.kind)
+            key = await _open_key(tx, owner, public_key)
+            # A project without a key could only be helped by an operator.
+            last_counts = owner.kind is OwnerKind.PROJECT and key.is_live(act.at_ns)
+            if last_counts and await _live_count(tx, owner, act.at_ns) == 1:
+                raise SealgateError(Code.LAST_PROJECT_API_KEY)
+            await tx.execute(_END_KEY, public_key, act.at_ns)
+            await _audit_key(tx, act, "KEY_DELETED", owner, public_key, {})
+
+    async def fence(self, account_id: uuid.UUID, account_version: int, act: Act) -> None:
+        """See `KeyStore.fence`."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_RAISE_FENCE, account_id, account_version)
+            facts = {"account_version": account_version}
+            await _audit(tx, act, "ACCOUNT_FENCED", account_id, OwnerKind.ACCOUNT, None, facts)
+
+    async def resolve(self, public_key: bytes) -> ApiKey | None:
+        """See `KeyStore.resolve`."""
+        row = await self._database.fetchrow(_RESOLVE_KEY, public_key)
+        return None if row is None else _key(row)
+
+    async def note_use(self, public_key: bytes, now_ns: int) -> None:
+        """See `KeyStore.note_use`."""
+        await self._database.execute(_NOTE_USE, public_key, now_ns, now_ns - LAST_USED_RESOLUTION_NS)
+
+
+async def _live_count(tx: Transaction, owner: Owner, now_ns: int) -> int:
+    count: int = await tx.fetchval(_COUNT_LIVE_KEYS, owner.owner_id, owner.kind, now_ns)
+    return count
+
+
+async def _open_key(tx: Transaction, owner: Owner, public_key: bytes) -> ApiKey:
+    row = await tx.fetchrow(_FIND_OPEN_KEY, public_key, owner.owner_id, owner.kind)
+    if row is None:
+        raise SealgateError(Code.API_KEY_NOT_FOUND)
+    return _key(row)
+
+
+async def _insert_key(tx: Transaction, key: ApiKey, act: Act) -> None:
+    await tx.execute(
+        _INSERT_KEY,
+        key.public_key,
+        key.owner.owner_id,
+        key.owner.kind,
+        key.owner.project_id,
+        key.owner.account_id,
+        key.rights.name,
+        list(key.rights.scopes),
+        list(key.rights.origins),
+        key.rights.subaccount_index,
+        key.rights.expires_at_ns,
+        key.created_at_ns,
+        act.actor_kind,
+        act.actor_id,
+    )
+
+
+async def _audit_key(
+    tx: Transaction, act: Act, action: str, owner: Owner, public_key: bytes, facts: Mapping[str, object]
+) -> None:
+    await _audit(tx, act, action, owner.owner_id, owner.kind, public_key, facts)
+
+
+async def _audit(
+    tx: Transaction,
+    act: Act,
+    action: str,
+    owner_id: uuid.UUID,
+    kind: OwnerKind,
+    public_key: bytes | None,
+    facts: Mapping[str, object],
+) -> None:
+    await tx.execute(
+        _INSERT_AUDIT,
+        act.audit_id,
+        act.at_ns,
+        action,
+        owner_id,
+        kind,
+        public_key,
+        act.actor_kind,
+        act.actor_id,
+        act.request_id,
+        json.dumps(facts),
+    )
+
+
+def _key(row: asyncpg.Record) -> ApiKey:
+    return ApiKey(
+        public_key=row["public_key"],
+        owner=Owner(row["project_id"], row["account_id"]),
+        rights=KeyRights(
+            name=row["name"],
+            scopes=tuple(row["scopes"]),
+            origins=tuple(row["origins"]),
+            subaccount_index=row["subaccount_index"],
+            expires_at_ns=row["expires_at_ns"],
+        ),
+        created_at_ns=row["created_at_ns"],
+        updated_at_ns=row["updated_at_ns"],
+        last_used_at_ns=row["last_used_at_ns"],
+        ended_at_ns=row["ended_at_ns"],
+    )

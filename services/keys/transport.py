@@ -1,0 +1,330 @@
+"""The service's RPCs: messages to domain values and back, without rules or SQL."""
+# ruff: noqa: N802 - gRPC gives the methods their names
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+from google.protobuf.struct_pb2 import ListValue
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.errors import Code, SealgateError, invalid
+from chassis.ids import Ids, parse_uuid
+from chassis.methods import CredentialKind
+from chassis.rpc import context as request_context
+from chassis.secrets import ApiKeyPair, parse_public_key, public_key_text
+from sealgate.common.v1 import passport_pb2
+from sealgate.keys.v1 import (
+    api_key_pb2,
+    api_key_pb2_grpc,
+    operator_pb2,
+    operator_pb2_grpc,
+    resolution_pb2,
+    resolution_pb2_grpc,
+)
+from services.keys.domain.api_key import ApiKey, KeyRights, KeyState, Owner, OwnerKind
+from services.keys.domain.authority import AccountStanding, Act, ActorKind
+from services.keys.domain.changes import RightsChange
+from services.keys.domain.rights import (
+    account_key_rights,
+    checked_name,
+    checked_origins,
+    checked_scopes,
+    project_key_rights,
+)
+from services.keys.ports import KeyStore
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_CreateRequest = api_key_pb2.CreateAccountApiKeyRequest | api_key_pb2.CreateApiKeyRequest
+_UpdateRequest = api_key_pb2.UpdateAccountApiKeyRequest | api_key_pb2.UpdateApiKeyRequest
+
+_OWNER_KINDS: Final[dict[int, OwnerKind]] = {
+    CredentialKind.PROJECT_KEY: OwnerKind.PROJECT,
+    CredentialKind.ACCOUNT_API_KEY: OwnerKind.ACCOUNT,
+}
+_STATES: Final = {
+    KeyState.LIVE: resolution_pb2.API_KEY_STATE_LIVE,
+    KeyState.REVOKED: resolution_pb2.API_KEY_STATE_REVOKED,
+    KeyState.EXPIRED: resolution_pb2.API_KEY_STATE_EXPIRED,
+}
+
+
+class Issuer:
+    """Makes keys: the only place where a secret exists, between its seed and its one answer."""
+
+    def __init__(self, store: KeyStore, ids: Ids) -> None:
+        self._store = store
+        self._ids = ids
+
+    async def issue(self, owner: Owner, rights: KeyRights, act: Act) -> api_key_pb2.IssuedApiKey:
+        """A new key with its secret; raises what `KeyStore.issue` raises."""
+        pair = ApiKeyPair.from_seed(self._ids.seed())
+        key = await self._store.issue(owner, pair.public_key, rights, act)
+        return api_key_pb2.IssuedApiKey(
+            public_key=pair.public_text,
+            secret_key=pair.secret_text,
+            name=key.rights.name,
+            scopes=key.rights.scopes,
+            origins=key.rights.origins,
+            subaccount_index=key.rights.subaccount_index,
+            active=key.is_live(act.at_ns),
+            created_at=_timestamp(key.created_at_ns),
+            updated_at=_timestamp(key.updated_at_ns),
+            expires_at=_optional_timestamp(key.rights.expires_at_ns),
+        )
+
+
+class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
+    """Keys for customers: of the project, of one of its accounts, of the caller's own account."""
+
+    def __init__(self, store: KeyStore, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._issuer = Issuer(store, ids)
+        self._clock = clock
+        self._ids = ids
+
+    async def CreateProjectApiKey(
+        self, request: api_key_pb2.CreateProjectApiKeyRequest, context: Context
+    ) -> api_key_pb2.CreateProjectApiKeyResponse:
+        """Makes a further key for the caller's project."""
+        rights = project_key_rights(request.name if request.HasField("name") else None)
+        issued = await self._issuer.issue(_project(), rights, self._act())
+        return api_key_pb2.CreateProjectApiKeyResponse(api_key=issued)
+
+    async def ListProjectApiKeys(
+        self, request: api_key_pb2.ListProjectApiKeysRequest, context: Context
+    ) -> api_key_pb2.ListProjectApiKeysResponse:
+        """Lists the keys of the caller's project."""
+        return api_key_pb2.ListProjectApiKeysResponse(api_keys=await self._list(_project()))
+
+    async def DeleteProjectApiKey(
+        self, request: api_key_pb2.DeleteProjectApiKeyRequest, context: Context
+    ) -> api_key_pb2.DeleteProjectApiKeyResponse:
+        """Deletes a key of the caller's project, which may be the one it shows, but not the last."""
+        await self._store.delete(_project(), _public_key(request.public_key), self._act())
+        return api_key_pb2.DeleteProjectApiKeyResponse(deleted=True)
+
+    async def CreateAccountApiKey(
+        self, request: api_key_pb2.CreateAccountApiKeyRequest, context: Context
+    ) -> api_key_pb2.CreateAccountApiKeyResponse:
+        """Makes a key for one of the project's accounts."""
+        return api_key_pb2.CreateAccountApiKeyResponse(api_key=await self._create(request))
+
+    async def ListAccountApiKeys(
+        self, request: api_key_pb2.ListAccountApiKeysRequest, context: Context
+    ) -> api_key_pb2.ListAccountApiKeysResponse:
+        """Lists the keys of one of the project's accounts."""
+        return api_key_pb2.ListAccountApiKeysResponse(api_keys=await self._list(_account()))
+
+    async def UpdateAccountApiKey(
+        self, request: api_key_pb2.UpdateAccountApiKeyRequest, context: Context
+    ) -> api_key_pb2.UpdateAccountApiKeyResponse:
+        """Changes a key of one of the project's accounts."""
+        return api_key_pb2.UpdateAccountApiKeyResponse(api_key=await self._update(request))
+
+    async def DeleteAccountApiKey(
+        self, request: api_key_pb2.DeleteAccountApiKeyRequest, context: Context
+    ) -> api_key_pb2.DeleteAccountApiKeyResponse:
+        """Deletes a key of one of the project's accounts."""
+        await self._store.delete(_account(), _public_key(request.public_key), self._act())
+        return api_key_pb2.DeleteAccountApiKeyResponse(deleted=True)
+
+    async def CreateApiKey(
+        self, request: api_key_pb2.CreateApiKeyRequest, context: Context
+    ) -> api_key_pb2.CreateApiKeyResponse:
+        """Makes a key for the caller's own account."""
+        return api_key_pb2.CreateApiKeyResponse(api_key=await self._create(request))
+
+    async def ListApiKeys(
+        self, request: api_key_pb2.ListApiKeysRequest, context: Context
+    ) -> api_key_pb2.ListApiKeysResponse:
+        """Lists the keys of the caller's own account."""
+        return api_key_pb2.ListApiKeysResponse(api_keys=await self._list(_account()))
+
+    async def UpdateApiKey(
+        self, request: api_key_pb2.UpdateApiKeyRequest, context: Context
+    ) -> api_key_pb2.UpdateApiKeyResponse:
+        """Changes a key of the caller's own account."""
+        return api_key_pb2.UpdateApiKeyResponse(api_key=await self._update(request))
+
+    async def DeleteApiKey(
+        self, request: api_key_pb2.DeleteApiKeyRequest, context: Context
+    ) -> api_key_pb2.DeleteApiKeyResponse:
+        """Deletes a key of the caller's own account."""
+        await self._store.delete(_account(), _public_key(request.public_key), self._act())
+        return api_key_pb2.DeleteApiKeyResponse(deleted=True)
+
+    async def _create(self, request: _CreateRequest) -> api_key_pb2.IssuedApiKey:
+        act = self._act()
+        rights = account_key_rights(
+            name=request.name if request.HasField("name") else None,
+            scopes=_strings(request.scopes, "scopes") if request.HasField("scopes") else None,
+            origins=request.origins,
+            subaccount_index=request.subaccount_index if request.HasField("subaccount_index") else None,
+            expires_at_ns=_nanoseconds(request.expires_at) if request.HasField("expires_at") else None,
+            now_ns=act.at_ns,
+        )
+        return await self._issuer.issue(_account(), rights, act)
+
+    async def _list(self, owner: Owner) -> list[api_key_pb2.ApiKey]:
+        now_ns = self._clock.now_ns()
+        return [_message(key, now_ns) for key in await self._store.list_open(owner, now_ns)]
+
+    async def _update(self, request: _UpdateRequest) -> api_key_pb2.ApiKey:
+        act = self._act()
+        public_key = _public_key(request.public_key)
+        change = RightsChange(
+            name=checked_name(request.name) if request.HasField("name") else None,
+            scopes=(
+                checked_scopes(_strings(request.scopes, "scopes")) if request.HasField("scopes") else None
+            ),
+            origins=(
+                checked_origins(_strings(request.origins, "origins")) if request.HasField("origins") else None
+            ),
+        )
+        return _message(await self._store.change(_account(), public_key, change, act), act.at_ns)
+
+    def _act(self) -> Act:
+        """What the caller of the request being served is about to do."""
+        identity = request_context.identity()
+        by_project = identity.kind is CredentialKind.PROJECT_KEY
+        account = None
+        if identity.account_id is not None:
+            suspended = identity.account_status != passport_pb2.ACCOUNT_STATUS_ACTIVE
+            account = AccountStanding(suspended, identity.account_version)
+        return Act(
+            actor_kind=ActorKind(identity.kind.name),
+            actor_id=identity.credential_id,
+            audit_id=self._ids.uuid7(),
+            request_id=request_context.current().request_id,
+            at_ns=self._clock.now_ns(),
+            account=account,
+            grantable_scopes=None if by_project else identity.scopes,
+        )
+
+
+class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
+    """What auth asks while it turns a credential into an identity."""
+
+    def __init__(self, store: KeyStore, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+
+    async def ResolveApiKey(
+        self, request: resolution_pb2.ResolveApiKeyRequest, context: Context
+    ) -> resolution_pb2.ResolveApiKeyResponse:
+        """The key's state, and its facts if it works; notes the use."""
+        now_ns = self._clock.now_ns()
+        key = await self._store.resolve(request.public_key)
+        if key is None or key.owner.kind is not _OWNER_KINDS.get(request.kind):
+            return resolution_pb2.ResolveApiKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
+        state = key.state(now_ns)
+        if state is not KeyState.LIVE:
+            return resolution_pb2.ResolveApiKeyResponse(state=_STATES[state])
+        if key.is_use_due(now_ns):
+            await self._store.note_use(key.public_key, now_ns)
+        return resolution_pb2.ResolveApiKeyResponse(
+            state=_STATES[state],
+            project_id=str(key.owner.project_id),
+            account_id="" if key.owner.account_id is None else str(key.owner.account_id),
+            scopes=key.rights.scopes,
+            origins=key.rights.origins,
+            subaccount_index=key.rights.subaccount_index,
+            expires_at_ns=key.rights.expires_at_ns,
+        )
+
+    async def FenceAccount(
+        self, request: resolution_pb2.FenceAccountRequest, context: Context
+    ) -> resolution_pb2.FenceAccountResponse:
+        """Answers when no issue under an older version can commit any more."""
+        account_id = parse_uuid(request.account_id)
+        if account_id is None:
+            raise SealgateError(Code.ACCOUNT_NOT_FOUND)
+        if request.account_version < 0:
+            raise invalid("account_version", "must not be negative")
+        act = _act_of(ActorKind.SERVICE, "auth", self._clock, self._ids)
+        await self._store.fence(account_id, request.account_version, act)
+        return resolution_pb2.FenceAccountResponse()
+
+
+class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
+    """For the people who run the platform."""
+
+    def __init__(self, store: KeyStore, clock: Clock, ids: Ids) -> None:
+        self._issuer = Issuer(store, ids)
+        self._clock = clock
+        self._ids = ids
+
+    async def IssueProjectApiKey(
+        self, request: operator_pb2.IssueProjectApiKeyRequest, context: Context
+    ) -> operator_pb2.IssueProjectApiKeyResponse:
+        """Makes a project key without one; whether the project exists is the operator's to know."""
+        project_id = parse_uuid(request.project_id)
+        if project_id is None:
+            raise SealgateError(Code.PROJECT_NOT_FOUND)
+        rights = project_key_rights(request.name if request.HasField("name") else None)
+        act = _act_of(ActorKind.OPERATOR, "operator", self._clock, self._ids)
+        issued = await self._issuer.issue(Owner(project_id), rights, act)
+        return operator_pb2.IssueProjectApiKeyResponse(api_key=issued)
+
+
+def _act_of(kind: ActorKind, actor_id: str, clock: Clock, ids: Ids) -> Act:
+    """An act of somebody of our own, who needs no identity."""
+    request_id = request_context.current().request_id
+    return Act(kind, actor_id, audit_id=ids.uuid7(), request_id=request_id, at_ns=clock.now_ns())
+
+
+def _project() -> Owner:
+    return Owner(request_context.identity().project_id)
+
+
+def _account() -> Owner:
+    identity = request_context.identity()
+    return Owner(identity.project_id, identity.account())
+
+
+def _public_key(text: str) -> bytes:
+    public_key = parse_public_key(text)
+    if public_key is None:
+        raise SealgateError(Code.API_KEY_NOT_FOUND)
+    return public_key
+
+
+def _strings(values: ListValue, path: str) -> list[str]:
+    for index, value in enumerate(values.values):
+        if value.WhichOneof("kind") != "string_value":
+            raise invalid(f"{path}[{index}]", "must be a string")
+    return [value.string_value for value in values.values]
+
+
+def _nanoseconds(moment: Timestamp) -> int:
+    if not 0 <= moment.nanos < NANOSECONDS_PER_SECOND:
+        raise invalid("expires_at", "must be a valid timestamp")
+    return moment.seconds * NANOSECONDS_PER_SECOND + moment.nanos
+
+
+def _timestamp(at_ns: int) -> Timestamp:
+    seconds, nanos = divmod(at_ns, NANOSECONDS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _optional_timestamp(at_ns: int | None) -> Timestamp | None:
+    return None if at_ns is None else _timestamp(at_ns)
+
+
+def _message(key: ApiKey, now_ns: int) -> api_key_pb2.ApiKey:
+    return api_key_pb2.ApiKey(
+        public_key=public_key_text(key.public_key),
+        name=key.rights.name,
+        scopes=key.rights.scopes,
+        origins=key.rights.origins,
+        subaccount_index=key.rights.subaccount_index,
+        active=key.is_live(now_ns),
+        created_at=_timestamp(key.created_at_ns),
+        updated_at=_timestamp(key.updated_at_ns),
+        expires_at=_optional_timestamp(key.rights.expires_at_ns),
+        last_used_at=_optional_timestamp(key.last_used_at_ns),
+    )
