@@ -1,0 +1,1 @@
+"""The wallet service: wallets and the ledger that keeps the money in them."""

@@ -1,0 +1,1 @@
+"""The rules of money and wallets, without a database or a wire."""

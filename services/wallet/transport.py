@@ -1,0 +1,260 @@
+"""The service's RPCs: messages to domain values and back, without rules or SQL."""
+# ruff: noqa: N802 - gRPC gives the methods their names
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Final
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.ids import Ids
+from chassis.rpc import context as request_context
+from sealgate.wallet.v1 import operator_pb2, operator_pb2_grpc, wallet_pb2, wallet_pb2_grpc
+from services.wallet.domain.audit import Act, ActorKind
+from services.wallet.domain.deposit import Deposit, check_reference
+from services.wallet.domain.money import format_amount, parse_amount
+from services.wallet.domain.statement import (
+    Holding,
+    Transfer,
+    TransferKind,
+    WalletBalance,
+    transfers_page,
+)
+from services.wallet.domain.wallet import (
+    CHAIN,
+    Reach,
+    Wallet,
+    WalletChange,
+    check_name,
+    check_subaccount,
+    wallet_id_of,
+)
+from services.wallet.ports import DepositStore, WalletStore
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_KINDS: Final = {
+    TransferKind.DEPOSIT: wallet_pb2.TRANSFER_KIND_DEPOSIT,
+    TransferKind.WITHDRAWAL: wallet_pb2.TRANSFER_KIND_WITHDRAWAL,
+    TransferKind.TRANSFER: wallet_pb2.TRANSFER_KIND_TRANSFER,
+    TransferKind.MINT: wallet_pb2.TRANSFER_KIND_MINT,
+    TransferKind.MERGE: wallet_pb2.TRANSFER_KIND_MERGE,
+    TransferKind.REDEEM: wallet_pb2.TRANSFER_KIND_REDEEM,
+}
+
+
+class WalletServicer(wallet_pb2_grpc.WalletServiceServicer):
+    """The caller's own wallets."""
+
+    def __init__(self, store: WalletStore, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+
+    async def ListWallets(
+        self, request: wallet_pb2.ListWalletsRequest, context: Context
+    ) -> wallet_pb2.ListWalletsResponse:
+        """Lists the wallets; an account's first call makes the first one."""
+        return wallet_pb2.ListWalletsResponse(wallets=[_wallet(wallet) for wallet in await self._list()])
+
+    async def ListChainWallets(
+        self, request: wallet_pb2.ListChainWalletsRequest, context: Context
+    ) -> wallet_pb2.ListChainWalletsResponse:
+        """Lists the wallets with their addresses on the chain; otherwise as `ListWallets`."""
+        wallets = [_chain_wallet(wallet) for wallet in await self._list()]
+        return wallet_pb2.ListChainWalletsResponse(wallets=wallets)
+
+    async def GetWallet(
+        self, request: wallet_pb2.GetWalletRequest, context: Context
+    ) -> wallet_pb2.GetWalletResponse:
+        """Returns one wallet."""
+        wallet = await self._store.get_wallet(_reach(), wallet_id_of(request.wallet_id))
+        return wallet_pb2.GetWalletResponse(wallet=_wallet(wallet))
+
+    async def CreateWallet(
+        self, request: wallet_pb2.CreateWalletRequest, context: Context
+    ) -> wallet_pb2.CreateWalletResponse:
+        """Makes a further wallet."""
+        reach = _reach()
+        name = request.name if request.HasField("name") else None
+        if name is not None:
+            check_name(name)
+        check_subaccount(request.subaccount_index if request.HasField("subaccount_index") else None, reach)
+        wallet = await self._store.create_wallet(reach, self._ids.uuid7(), name, self._clock.now_ns())
+        return wallet_pb2.CreateWalletResponse(wallet=_wallet(wallet))
+
+    async def UpdateWallet(
+        self, request: wallet_pb2.UpdateWalletRequest, context: Context
+    ) -> wallet_pb2.UpdateWalletResponse:
+        """Changes a wallet's name or its automatic redemption."""
+        wallet_id = wallet_id_of(request.wallet_id)
+        change = WalletChange(
+            name=request.name if request.HasField("name") else None,
+            autoredeem=request.autoredeem if request.HasField("autoredeem") else None,
+        )
+        if change.name is not None:
+            check_name(change.name)
+        wallet = await self._store.update_wallet(_reach(), wallet_id, change)
+        return wallet_pb2.UpdateWalletResponse(wallet=_wallet(wallet))
+
+    async def DeleteWallet(
+        self, request: wallet_pb2.DeleteWalletRequest, context: Context
+    ) -> wallet_pb2.DeleteWalletResponse:
+        """Deletes a wallet that holds nothing."""
+        await self._store.delete_wallet(_reach(), wallet_id_of(request.wallet_id), self._act())
+        return wallet_pb2.DeleteWalletResponse(deleted=True)
+
+    async def ListBalances(
+        self, request: wallet_pb2.ListBalancesRequest, context: Context
+    ) -> wallet_pb2.ListBalancesResponse:
+        """Lists what a wallet holds, one item a chain."""
+        return wallet_pb2.ListBalancesResponse(balances=[await self._balance(request.wallet_id)])
+
+    async def GetChainBalance(
+        self, request: wallet_pb2.GetChainBalanceRequest, context: Context
+    ) -> wallet_pb2.GetChainBalanceResponse:
+        """Returns what a wallet holds on the chain."""
+        return wallet_pb2.GetChainBalanceResponse(balance=await self._balance(request.wallet_id))
+
+    async def ListTransfers(
+        self, request: wallet_pb2.ListTransfersRequest, context: Context
+    ) -> wallet_pb2.ListTransfersResponse:
+        """Lists what came into a wallet and left it, newest first."""
+        wallet_id = wallet_id_of(request.wallet_id)
+        page = transfers_page(
+            request.limit if request.HasField("limit") else None,
+            request.offset if request.HasField("offset") else None,
+        )
+        transfers = await self._store.list_transfers(_reach(), wallet_id, page)
+        return wallet_pb2.ListTransfersResponse(transfers=[_transfer(transfer) for transfer in transfers])
+
+    async def _list(self) -> list[Wallet]:
+        reach = _reach()
+        wallets = await self._store.list_wallets(reach)
+        if wallets is None:
+            await self._store.open_account(reach, self._ids.uuid7(), self._clock.now_ns())
+            wallets = await self._store.list_wallets(reach)
+        return wallets or []
+
+    async def _balance(self, wallet_id_text: str) -> wallet_pb2.ChainBalance:
+        wallet_id = wallet_id_of(wallet_id_text)
+        return _chain_balance(wallet_id, await self._store.get_balance(_reach(), wallet_id))
+
+    def _act(self) -> Act:
+        identity = request_context.identity()
+        return Act(
+            actor_kind=ActorKind(identity.kind.name),
+            actor_id=identity.credential_id,
+            request_id=request_context.current().request_id,
+            at_ns=self._clock.now_ns(),
+        )
+
+
+class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
+    """For the people and chain watchers that run the platform."""
+
+    def __init__(self, store: DepositStore, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+
+    async def RecordDeposit(
+        self, request: operator_pb2.RecordDepositRequest, context: Context
+    ) -> operator_pb2.RecordDepositResponse:
+        """Credits a wallet with money that arrived outside, once per reference of its rail."""
+        check_reference(request.rail, request.external_ref)
+        asset = await self._store.depositable_asset(request.asset)
+        deposit = Deposit(
+            rail=request.rail,
+            external_ref=request.external_ref,
+            wallet_id=wallet_id_of(request.wallet_id),
+            asset=asset,
+            amount=parse_amount(request.amount, asset, "amount"),
+        )
+        act = Act(
+            actor_kind=ActorKind.OPERATOR,
+            actor_id="operator",
+            request_id=request_context.current().request_id,
+            at_ns=self._clock.now_ns(),
+        )
+        booking = await self._store.record_deposit(deposit, self._ids.uuid7(), act)
+        return operator_pb2.RecordDepositResponse(
+            txn_seq=booking.txn_seq,
+            posted_after=format_amount(booking.posted_after, asset.scale),
+            created_at=_timestamp(booking.created_at_ns),
+            replayed=booking.replayed,
+        )
+
+
+def _reach() -> Reach:
+    identity = request_context.identity()
+    return Reach(identity.project_id, identity.account(), identity.subaccount_index)
+
+
+def _timestamp(at_ns: int) -> Timestamp:
+    seconds, nanos = divmod(at_ns, NANOSECONDS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _wallet(wallet: Wallet) -> wallet_pb2.Wallet:
+    return wallet_pb2.Wallet(
+        wallet_id=str(wallet.wallet_id),
+        name=wallet.name,
+        chains={CHAIN: wallet_pb2.ChainAddress(address=wallet.pol_address)},
+        subaccount_index=wallet.subaccount_index,
+        position=wallet.position,
+        autoredeem=wallet.autoredeem,
+        created_at=_timestamp(wallet.created_at_ns),
+    )
+
+
+def _chain_wallet(wallet: Wallet) -> wallet_pb2.ChainWallet:
+    return wallet_pb2.ChainWallet(
+        wallet_id=str(wallet.wallet_id),
+        chain_id=CHAIN,
+        name=wallet.name,
+        address=wallet.pol_address,
+        position=wallet.position,
+        autoredeem=wallet.autoredeem,
+        created_at=_timestamp(wallet.created_at_ns),
+    )
+
+
+def _chain_balance(wallet_id: uuid.UUID, balance: WalletBalance) -> wallet_pb2.ChainBalance:
+    return wallet_pb2.ChainBalance(
+        wallet_id=str(wallet_id),
+        chain_id=CHAIN,
+        address=balance.pol_address,
+        balance={
+            holding.asset.code: format_amount(holding.available, holding.asset.scale)
+            for holding in balance.holdings
+        },
+        assets=[_asset_balance(holding) for holding in balance.holdings],
+    )
+
+
+def _asset_balance(holding: Holding) -> wallet_pb2.AssetBalance:
+    scale = holding.asset.scale
+    return wallet_pb2.AssetBalance(
+        asset=holding.asset.code,
+        total=format_amount(holding.posted, scale),
+        available=format_amount(holding.available, scale),
+        held=format_amount(holding.held, scale),
+    )
+
+
+def _transfer(transfer: Transfer) -> wallet_pb2.Transfer:
+    direction = wallet_pb2.TRANSFER_DIRECTION_IN if transfer.amount > 0 else wallet_pb2.TRANSFER_DIRECTION_OUT
+    return wallet_pb2.Transfer(
+        transfer_type=direction,
+        asset_id=transfer.asset_code,
+        amount=format_amount(abs(transfer.amount), transfer.asset_scale),
+        type=_KINDS[transfer.kind],
+        from_address=transfer.from_address,
+        to_address=transfer.to_address,
+        tx_hash=transfer.external_ref,
+        created_at=_timestamp(transfer.created_at_ns),
+    )
