@@ -76,7 +76,7 @@ class DataDirectory:
         """Raises DataDirectoryError unless a stack has been made here."""
         if not (self.root / MARKER).is_file():
             raise DataDirectoryError(
-                f"{self.root} is not a Sealgate data directory; name the one that `sealgate up` uses with --data"
+                f"{self.root} is not a Sealgate data directory; give the one of `sealgate up` with --data"
             )
 
     def claim(self) -> None:
@@ -89,8 +89,12 @@ class DataDirectory:
             self._take_lock()
             for path in (self.config, self.keys, self.logs):
                 path.mkdir(mode=0o700, exist_ok=True)
-            make_socket_directory(self.root / "sockets")
-            make_socket_directory(self.root / "postgres-sockets")
+            place_sockets(self.root / "sockets")
+            # Postgres makes the other one, for the user that it runs as.
+            place_sockets(self.root / "postgres-sockets")
+            self.sockets.mkdir(mode=0o700, exist_ok=True)
+            for stale in self.sockets.iterdir():
+                stale.unlink()
             (self.root / MARKER).write_text(LAYOUT_VERSION + "\n", encoding="ascii")
         except OSError as error:
             raise DataDirectoryError(f"cannot write to {self.root}: {error.strerror}") from error
@@ -125,6 +129,12 @@ class DataDirectory:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
 
+    def release(self) -> None:
+        """Gives the directory back before this process ends."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def log_file(self, name: str) -> Path:
         """The log file of a process; one that has grown large is put aside first."""
         path = self.logs / f"{name}.log"
@@ -153,23 +163,19 @@ class DataDirectory:
             return {}
         if not isinstance(document, dict):
             return {}
-        return {
-            name: port for name, port in document.items() if isinstance(port, int) and 0 < port < 1 << 16
-        }
+        return {name: port for name, port in document.items() if isinstance(port, int) and 0 < port < 1 << 16}
 
 
-def make_socket_directory(path: Path) -> None:
-    """Makes a directory for sockets, for its owner only, whose real path is short enough for them.
+def place_sockets(path: Path) -> None:
+    """Sees to it that sockets below `path`, resolved, have short enough names.
 
-    Where `path` itself is too long it becomes a link to a fresh directory among the temporary ones;
-    never to the one of last time, which anybody could have put there since.
+    A `path` that is too long itself becomes a link into a fresh private directory among the
+    temporary ones; never into that of last time, which anybody could have put there since.
     """
     if path.is_symlink():
         path.unlink()
     if len(os.fsencode(path / LONGEST_SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
-        path.symlink_to(tempfile.mkdtemp(prefix="sealgate-"))
-    elif not path.is_dir():
-        path.mkdir(mode=0o700)
+        path.symlink_to(Path(tempfile.mkdtemp(prefix="sealgate-")) / path.name)
 
 
 def write_atomically(path: Path, text: str, *, mode: int) -> None:

@@ -7,13 +7,13 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-# Passed on to a child, which asks the kernel to end it together with this very parent.
-PARENT_VARIABLE: Final = "SEALGATE_PARENT_PID"
+from cli.parent import PARENT_VARIABLE
+
+ORPHAN_SECONDS: Final = 10.0
 
 
 class ProgramError(Exception):
@@ -51,7 +51,9 @@ class ServiceProgram:
     The session keeps a terminal's Ctrl-C away from it: only the parent decides the order of the end.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log_file: Path, environment: Mapping[str, str]
+    ) -> None:
         self._name = name
         self._command = tuple(command)
         self._log_file = log_file
@@ -68,8 +70,8 @@ class ServiceProgram:
         environment = self._environment | {PARENT_VARIABLE: str(os.getpid())}
         try:
             with self._log_file.open("ab") as log:
-                # From the main thread: a parent-death signal follows the thread that forked.
-                self._child = subprocess.Popen(
+                # Here and not in a worker: a parent-death signal follows the thread that forked.
+                self._child = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                     self._command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -130,16 +132,16 @@ class Cluster(Protocol):
 
 
 class PostgresProgram:
-    """The database cluster, driven from one thread that lives as long as this process.
+    """The database cluster.
 
-    It must be one lasting thread: the kernel sends a parent-death signal when the thread that
-    forked ends, not when its process does.
+    It starts on the main thread, which meanwhile does nothing else: the kernel ties a child's life
+    to the thread that forked it, and only the main thread lasts as long as the process.
     """
 
-    def __init__(self, cluster: Cluster, errors: tuple[type[Exception], ...]) -> None:
+    def __init__(self, cluster: Cluster, data: Path, errors: tuple[type[Exception], ...]) -> None:
         self._cluster = cluster
+        self._data = data
         self._errors = errors
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="postgres")
 
     @property
     def name(self) -> str:
@@ -148,50 +150,66 @@ class PostgresProgram:
 
     async def start(self) -> int:
         """See `Program.start`; returns when the cluster takes connections."""
+        await wait_for_orphan(self._data)
         try:
-            await self._run(self._cluster.start)
+            self._cluster.start()
         except self._errors as error:
             raise ProgramError(str(error)) from error
-        if self._cluster.pid is None:
-            raise ProgramError("it ended as soon as it had started")
-        return self._cluster.pid
+        return self._cluster.pid or 0
 
     async def wait(self) -> int:
         """See `Program.wait`."""
-        pid = self._cluster.pid
-        if pid is not None and self._cluster.poll() is None:
-            await process_end(pid)
+        if self._cluster.pid is not None and self._cluster.poll() is None:
+            await process_end(self._cluster.pid)
         return self._cluster.poll() or 0
 
     async def stop(self, grace_seconds: float) -> bool:
-        """See `Program.stop`."""
-        stopping = asyncio.ensure_future(self._run(self._cluster.stop))
-        done, _ = await asyncio.wait({stopping}, timeout=grace_seconds)
-        if done:
-            stopping.result()
-            return True
-        self.kill()
-        await stopping
-        return False
+        """See `Program.stop`; the cluster bounds its own shutdown."""
+        await asyncio.to_thread(self._cluster.stop)
+        return True
 
     def kill(self) -> None:
         """See `Program.kill`; SIGQUIT makes the postmaster take its children with it."""
-        pid = self._cluster.pid
-        if pid is not None and self._cluster.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGQUIT)
+        if self._cluster.pid is not None and self._cluster.poll() is None:
+            os.kill(self._cluster.pid, signal.SIGQUIT)
 
-    async def _run(self, call: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+async def wait_for_orphan(data: Path) -> None:
+    """Returns when no postmaster works in `data` any more, after a bounded time in any case.
+
+    The data is under our lock, so it can only be one whose parent was killed a moment ago: the
+    kernel has told it to shut down, and it may still be writing its checkpoint.
+    """
+    pid = _postmaster(data)
+    if pid is None:
+        return
+    # Nothing to wait for, or no longer: whoever starts the cluster says what is wrong.
+    with contextlib.suppress(ProcessLookupError, TimeoutError):
+        async with asyncio.timeout(ORPHAN_SECONDS):
+            await process_end(pid)
+
+
+def _postmaster(data: Path) -> int | None:
+    """The process that the lock file in `data` names, if it is a living one that works there."""
+    try:
+        pid = int((data / "postmaster.pid").read_text(encoding="utf-8").partition("\n")[0])
+        return pid if Path(f"/proc/{pid}/cwd").readlink() == data.resolve() else None
+    except (OSError, ValueError):
+        return None
 
 
 async def process_end(pid: int) -> None:
-    """Returns when a child process has ended, leaving it to be reaped."""
+    """Returns when a process has ended, leaving it to be reaped."""
     descriptor = os.pidfd_open(pid)
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
+
+    def finish() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
     try:
-        loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+        loop.add_reader(descriptor, finish)
         try:
             await ended
         finally:

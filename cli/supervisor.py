@@ -69,8 +69,8 @@ class Supervisor:
                     self.pids[name] = await program.start()
                 except ProgramError as error:
                     what = f"{name} did not start ({error})"
-            self._report(f"{name} runs again (pid {self.pids[name]})")
             self._changed()
+            self._report(f"{name} runs again (pid {self.pids[name]})")
 
     async def stop(self, steps: Sequence[tuple[str, float]]) -> None:
         """Ends programs one after the other; a step is a name and the seconds of grace it gets.
@@ -86,7 +86,7 @@ class Supervisor:
         for name, grace_seconds in steps:
             program = self._programs.pop(name, None)
             if program is not None and not await program.stop(grace_seconds):
-                self._report(f"{name} did not stop within {grace_seconds:.0f} s and was killed")
+                self._report(f"{name} did not stop within {grace_seconds:g} s and was killed")
 
     def kill(self) -> None:
         """Ends everything at once."""

@@ -1,0 +1,48 @@
+"""The executable `sealgate`. Commands import what is heavy only when they run."""
+
+from __future__ import annotations
+
+import click
+
+from cli.config import config
+from cli.help import TaughtGroup
+from cli.migrate import migrate
+from cli.project import project
+from cli.serve import serve
+from cli.up import up
+from cli.wallet import wallet
+
+SECTIONS = {
+    "Try it on this machine": [
+        "sealgate up                            everything in ./.sealgate, REST on 127.0.0.1:8080",
+        "sealgate project create --name Acme    a further project and its first key",
+        "sealgate wallet deposit --wallet ID --amount 12.5 --reference REF",
+    ],
+    "Run the parts one by one": [
+        "sealgate config check deploy/edge.yaml",
+        "sealgate migrate wallet --dsn DSN",
+        "sealgate serve wallet --config wallet.yaml",
+    ],
+    "Exit codes": [
+        "0  done",
+        "1  it did not work; the line on stderr says why",
+        "2  it cannot work as called: usage, a taken port, an unusable directory or file",
+    ],
+}
+
+
+@click.group(
+    cls=TaughtGroup,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="sealgate", message="%(package)s %(version)s")
+def main() -> None:
+    """Sealgate: credentials and wallets for a trading platform."""
+
+
+for command in (up, serve, migrate, project, wallet, config):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The operator's methods of a local stack, reached over the sockets in its data directory."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from chassis.clock import Clock
+from chassis.limits import LIST_ACCOUNTS_MAX_COUNT
+from chassis.rpc.client import call, open_channel
+from cli.data_directory import DataDirectory
+from sealgate.auth.v1 import operator_pb2 as auth_pb2
+from sealgate.auth.v1 import operator_pb2_grpc as auth_grpc
+from sealgate.auth.v1.project_pb2 import Project
+from sealgate.keys.v1 import operator_pb2 as keys_pb2
+from sealgate.keys.v1 import operator_pb2_grpc as keys_grpc
+from sealgate.wallet.v1 import operator_pb2 as wallet_pb2
+from sealgate.wallet.v1 import operator_pb2_grpc as wallet_grpc
+
+
+class OperatorClient:
+    """Calls of the operator; every method raises the SealgateError that the service answers."""
+
+    def __init__(self, data: DataDirectory, clock: Clock) -> None:
+        self._data = data
+        self._clock = clock
+        self._channels = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        opened = {
+            service: await self._channels.enter_async_context(open_channel(self._data.socket_target(service)))
+            for service in ("auth", "keys", "wallet")
+        }
+        self._auth = auth_grpc.OperatorServiceStub(opened["auth"])
+        self._keys = keys_grpc.OperatorServiceStub(opened["keys"])
+        self._wallet = wallet_grpc.OperatorServiceStub(opened["wallet"])
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channels.aclose()
+
+    async def create_project(self, name: str) -> str:
+        """Makes a project; answers its id."""
+        request = auth_pb2.CreateProjectRequest(name=name)
+        response = await call(self._auth.CreateProject, request, self._clock)
+        return response.project.project_id
+
+    async def issue_project_key(self, project_id: str, name: str) -> str:
+        """Makes a key for a project; answers its secret, which nobody can read again."""
+        request = keys_pb2.IssueProjectApiKeyRequest(project_id=project_id, name=name)
+        response = await call(self._keys.IssueProjectApiKey, request, self._clock)
+        return response.api_key.secret_key
+
+    async def list_projects(self) -> list[Project]:
+        """All projects, oldest first."""
+        found: list[Project] = []
+        while True:
+            request = auth_pb2.ListProjectsRequest(limit=LIST_ACCOUNTS_MAX_COUNT, offset=len(found))
+            page = (await call(self._auth.ListProjects, request, self._clock)).projects
+            found.extend(page)
+            if len(page) < LIST_ACCOUNTS_MAX_COUNT:
+                return found
+
+    async def record_deposit(
+        self, *, rail: str, reference: str, wallet_id: str, asset: str, amount: str
+    ) -> wallet_pb2.RecordDepositResponse:
+        """Credits a wallet, once for every reference of a rail."""
+        request = wallet_pb2.RecordDepositRequest(
+            rail=rail, external_ref=reference, wallet_id=wallet_id, asset=asset, amount=amount
+        )
+        return await call(self._wallet.RecordDeposit, request, self._clock)

@@ -1,0 +1,50 @@
+"""What the commands say to a person, and the errors they end with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+
+class CommandFailed(click.ClickException):
+    """Something did not work: one line and exit code 1."""
+
+    exit_code = 1
+
+    def show(self, file: object = None) -> None:
+        """Prints the one line."""
+        complain(self.message)
+
+
+class CommandRefused(CommandFailed):
+    """The command cannot work as it was called or where it was called: one line and exit code 2."""
+
+    exit_code = 2
+
+
+def complain(line: str) -> None:
+    """One line on stderr, under the program's name."""
+    with contextlib.suppress(OSError):
+        click.echo(f"{paint('sealgate:', 'red', sys.stderr.isatty())} {line}", err=True)
+
+
+def say(line: str = "") -> None:
+    """One line on stdout; a reader that has gone away is no reason to stop."""
+    with contextlib.suppress(OSError):
+        click.echo(line)
+        sys.stdout.flush()
+
+
+def heading(text: str) -> str:
+    """`text` to stand out, where that is wanted."""
+    return paint(text, "green", sys.stdout.isatty())
+
+
+def paint(text: str, colour: str, terminal: bool) -> str:
+    """`text` in a colour on a terminal, unless NO_COLOR asks for none."""
+    if not terminal or os.environ.get("NO_COLOR"):
+        return text
+    return click.style(text, fg=colour, bold=True)

@@ -1,0 +1,35 @@
+"""`sealgate serve`: one process of the platform, in the foreground."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from cli.help import TaughtCommand
+from cli.parent import PARENT_VARIABLE, end_with_parent
+
+PROCESSES = ("auth", "keys", "wallet", "edge")
+
+
+@click.command(cls=TaughtCommand, sections={"Examples": ["sealgate serve wallet --config wallet.yaml"]})
+@click.argument("name", type=click.Choice(PROCESSES))
+@click.option(
+    "--config",
+    "config_file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The process's configuration (YAML).",
+)
+def serve(name: str, config_file: Path) -> None:
+    """Run one process of the platform until SIGTERM, which drains it.
+
+    Logs are JSON lines on stderr.
+    """
+    parent = os.environ.pop(PARENT_VARIABLE, "")
+    if parent:
+        end_with_parent(int(parent))
+    from cli.serving import run
+
+    run(name, config_file)

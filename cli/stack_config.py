@@ -1,0 +1,72 @@
+"""The configuration files and signing keys of a local stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from chassis.clock import Clock
+from chassis.ids import Ids
+from chassis.keyring import create_key
+from cli.data_directory import DataDirectory, write_atomically
+from cli.network import Address
+
+SERVICES: Final = ("auth", "keys", "wallet")
+AUDIENCE: Final = "local"
+POOL_SIZE_COUNT: Final = 10
+DESCRIPTOR_FILE: Final = Path(__file__).resolve().parent.parent / "gen" / "sealgate.binpb"
+
+
+def make_signing_keys(data: DataDirectory, clock: Clock, ids: Ids) -> None:
+    """Makes the private keys that a new stack needs; those that exist stay."""
+    for purpose in ("passport", "session"):
+        directory = data.keys / purpose
+        if not any(directory.glob("*.json")):
+            create_key(directory, ids.seed(), clock.now_ns())
+
+
+def service_documents(
+    data: DataDirectory, dsns: Mapping[str, str], ports: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """What each service is told, by its name."""
+    own: dict[str, dict[str, Any]] = {
+        "auth": {
+            "passport_key_dir": str(data.keys / "passport"),
+            "session_key_dir": str(data.keys / "session"),
+            "keys_target": data.socket_target("keys"),
+        },
+        "keys": {"auth_target": data.socket_target("auth")},
+        "wallet": {"auth_target": data.socket_target("auth")},
+    }
+    return {
+        name: {
+            "audience": AUDIENCE,
+            "database": {"dsn": dsns[name], "pool_size_count": POOL_SIZE_COUNT},
+            "public": {"address": str(Address("127.0.0.1", ports[name]))},
+            "internal": data.socket_target(name),
+            **own[name],
+        }
+        for name in SERVICES
+    }
+
+
+def edge_document(data: DataDirectory, http: Address) -> dict[str, Any]:
+    """What the edge is told: Envoy's own format."""
+    from edge.config import bootstrap
+
+    return bootstrap(
+        host=http.host,
+        port=http.port,
+        sockets={name: data.sockets / f"{name}.sock" for name in SERVICES},
+        descriptor=DESCRIPTOR_FILE,
+        audience=AUDIENCE,
+    )
+
+
+def write_config(data: DataDirectory, name: str, document: Mapping[str, Any]) -> None:
+    """Writes one configuration file, for its owner only."""
+    text = f"# Written by `sealgate up` at every start.\n{yaml.safe_dump(dict(document), sort_keys=False)}"
+    write_atomically(data.config / f"{name}.yaml", text, mode=0o600)

@@ -1,0 +1,27 @@
+"""What a local stack is asked for, and what its seed answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.network import Address
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What `sealgate up` was asked for."""
+
+    data: Path
+    http: Address
+    ready_file: Path | None
+    seeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What the demo seed gives a newcomer; None where nothing was seeded."""
+
+    project_id: str | None = None
+    project_api_key: str | None = None
+    account_id: str | None = None

@@ -1,0 +1,183 @@
+"""What stands behind a route: a method of a service, or a probe of the edge itself."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from chassis.clock import Clock
+from chassis.errors import Code, SealgateError
+from chassis.methods import Exposure, HttpBinding, Method
+from chassis.rpc.client import call
+from chassis.rpc.context import current
+from chassis.rpc.credentials import collect_credential
+from chassis.rpc.deadline import deadline_after
+from chassis.rpc.exchange import Exchanger
+from edge.admission import Admission
+from edge.errors import NO_STORE, Answer, json_answer
+from edge.headers import RequestHeaders
+from edge.present import answer_encoder
+from edge.routes import variable_names
+from edge.translate import request_decoder
+
+_READY: Final = b'{"status":"ok"}'
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class ClientGoneError(Exception):
+    """The client hung up before it had sent its request whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose route is known and whose body is still to be read."""
+
+    request_id: uuid.UUID
+    headers: RequestHeaders
+    variables: Sequence[str]
+    query: bytes
+    receive: Receive
+
+
+class Endpoint(Protocol):
+    """What answers the requests of a route."""
+
+    method: Method | None
+    template: str
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer; raises the refusal's SealgateError, or ClientGoneError."""
+        ...
+
+
+class RpcEndpoint:
+    """Serves a binding of a method: credential to passport, JSON to message, and back."""
+
+    def __init__(
+        self,
+        method: Method,
+        binding: HttpBinding,
+        *,
+        channel: grpc.aio.Channel,
+        exchanger: Exchanger,
+        admission: Admission,
+        clock: Clock,
+        timeout_seconds: float,
+        body_max_bytes: int,
+    ) -> None:
+        self.method: Method | None = method
+        self.template = binding.template
+        variables = variable_names(binding.template)
+        self._row = method
+        self._subject_index = (
+            None if method.subject_account_field is None else variables.index(method.subject_account_field)
+        )
+        self._decode = request_decoder(method, binding, variables)
+        self._encode = answer_encoder(method)
+        self._rpc: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
+            method.full_name,
+            request_serializer=GetMessageClass(method.descriptor.input_type).SerializeToString,
+            response_deserializer=GetMessageClass(method.descriptor.output_type).FromString,
+        )
+        self._exchanger = exchanger
+        self._admission = admission
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._body_max_bytes = body_max_bytes
+        self._needs_credential = method.exposure is Exposure.PUBLIC
+        self._extra_headers = (NO_STORE,) if self._needs_credential else ()
+
+    async def answer(self, request: Request) -> Answer:
+        """See `Endpoint.answer`."""
+        served = current()
+        served.method = self._row
+        served.deadline_ns = deadline_after(self._clock, self._timeout_seconds)
+        body = b""
+        if request.headers.announces_body():
+            # Before admission: a client that sends slowly takes no place from those that do not.
+            body = await read_body(request, self._body_max_bytes, self._timeout_seconds)
+        if body:
+            request.headers.require_json()
+        with self._admission:
+            passport = await self._passport(request) if self._needs_credential else None
+            message = self._decode(request.variables, request.query, body)
+            response = await call(
+                self._rpc, message, self._clock, at_most_seconds=self._timeout_seconds, passport=passport
+            )
+        return json_answer(
+            self._row.success_status, self._encode(response), request.request_id, *self._extra_headers
+        )
+
+    async def _passport(self, request: Request) -> bytes:
+        credential = collect_credential(request.headers.pairs, self._row)
+        subject = None if self._subject_index is None else request.variables[self._subject_index]
+        return await self._exchanger.exchange(credential, subject)
+
+
+class HealthEndpoint:
+    """Says that the process is up."""
+
+    method: Method | None = None
+    template = "/healthz"
+
+    async def answer(self, request: Request) -> Answer:
+        """See `Endpoint.answer`."""
+        return json_answer(200, _READY, request.request_id, NO_STORE)
+
+
+class ReadinessEndpoint:
+    """Says whether every cluster serves, by asking each."""
+
+    method: Method | None = None
+    template = "/readyz"
+
+    def __init__(self, probes: Sequence[tuple[grpc.aio.Channel, float]]) -> None:
+        """`probes` has each cluster's channel and how many seconds it has to answer."""
+        self._probes = [(health_pb2_grpc.HealthStub(channel), seconds) for channel, seconds in probes]
+
+    async def answer(self, request: Request) -> Answer:
+        """See `Endpoint.answer`; UNAVAILABLE when a cluster does not serve."""
+        if not all(await asyncio.gather(*(_serves(stub, seconds) for stub, seconds in self._probes))):
+            raise SealgateError(Code.UNAVAILABLE, retry_after_seconds=1)
+        return json_answer(200, _READY, request.request_id, NO_STORE)
+
+
+async def _serves(stub: Any, seconds: float) -> bool:  # noqa: ANN401  (the stub's own type is synchronous)
+    try:
+        health = await stub.Check(health_pb2.HealthCheckRequest(), timeout=seconds)
+    except grpc.aio.AioRpcError:
+        return False
+    return bool(health.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """The request's body, whole.
+
+    Raises PAYLOAD_TOO_LARGE beyond `max_bytes`, announced or counted, DEADLINE_EXCEEDED when it is
+    not there after `seconds`, ClientGoneError when it never will be.
+    """
+    if request.headers.body_bytes() > max_bytes:
+        raise SealgateError(Code.PAYLOAD_TOO_LARGE)
+    body, more = b"", True
+    try:
+        async with asyncio.timeout(seconds):
+            while more:
+                event = await request.receive()
+                if event["type"] == "http.disconnect":
+                    raise ClientGoneError
+                body += event.get("body", b"")
+                more = event.get("more_body", False)
+                if len(body) > max_bytes:
+                    raise SealgateError(Code.PAYLOAD_TOO_LARGE)
+    except TimeoutError:
+        raise SealgateError(Code.DEADLINE_EXCEEDED, internal="the body did not arrive") from None
+    return body

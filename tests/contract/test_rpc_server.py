@@ -1,0 +1,379 @@
+"""A service's two listeners from start to the last answered call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+from chassis.clock import SystemClock
+from chassis.config import ConfigError
+from chassis.errors import Code
+from chassis.identity import PassportVerifier
+from chassis.ids import SystemIds
+from chassis.rpc.client import open_channel
+from chassis.rpc.server import RpcServer
+from chassis.testing.fakes import CountingIds, FakeClock
+from sealgate.auth.v1.identity_pb2 import GetJsonWebKeySetResponse
+from tests.contract.rpc_harness import (
+    AUDIENCE,
+    OPEN,
+    Harness,
+    Issuer,
+    Script,
+    call,
+    captured_log,
+    fixed_ring,
+    raw_call,
+    refusal,
+    scripted_services,
+    service_config,
+    serving,
+    wire_failure,
+)
+
+SESSION_SERVICE = "sealgate.auth.v1.SessionService"
+OPERATOR_SERVICE = "sealgate.auth.v1.OperatorService"
+
+
+@pytest.fixture
+async def harness(clock: FakeClock, ids: CountingIds, short_directory: Path) -> AsyncIterator[Harness]:
+    """A running server."""
+    async with serving(clock, ids, short_directory) as running:
+        yield running
+
+
+def make_server(
+    directory: Path, public_address: str = "127.0.0.1:0", internal: str | None = None
+) -> RpcServer:
+    """A server that is not started."""
+    clock = SystemClock()
+    issuer = Issuer(clock, fixed_ring())
+    config = service_config(directory, public_address)
+    if internal is not None:
+        config = config.model_copy(update={"internal": internal})
+    return RpcServer(
+        config,
+        scripted_services(Script()),
+        clock=clock,
+        ids=SystemIds(clock),
+        verifier=PassportVerifier(AUDIENCE, clock, issuer.public_keys),
+        exchanger=issuer,
+        closers=(),
+    )
+
+
+@pytest.mark.parametrize("side", ["public", "internal"])
+@pytest.mark.parametrize("service", ["", SESSION_SERVICE])
+async def test_health_says_serving_for_the_process_and_each_service(
+    harness: Harness, side: str, service: str
+) -> None:
+    """A probe may ask for the whole process or for one service, without a credential."""
+    stub = HealthStub(getattr(harness, side))
+    answer = await stub.Check(HealthCheckRequest(service=service), timeout=5)
+    assert answer.status == HealthCheckResponse.SERVING
+
+
+async def test_public_health_does_not_know_a_service_when_it_is_internal(harness: Harness) -> None:
+    """What is not served on a listener is not healthy there either."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await HealthStub(harness.public).Check(HealthCheckRequest(service=OPERATOR_SERVICE), timeout=5)
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    answer = await HealthStub(harness.internal).Check(HealthCheckRequest(service=OPERATOR_SERVICE), timeout=5)
+    assert answer.status == HealthCheckResponse.SERVING
+
+
+async def listed_services(channel: grpc.aio.Channel) -> set[str]:
+    """What reflection says is served."""
+    stub = ServerReflectionStub(channel)
+    stream = stub.ServerReflectionInfo(iter([ServerReflectionRequest(list_services="")]), timeout=5)
+    [answer] = [message async for message in stream]
+    return {service.name for service in answer.list_services_response.service}
+
+
+async def test_reflection_lists_what_each_listener_serves(harness: Harness) -> None:
+    """Public reflection shows no internal and no operator service."""
+    everywhere = {
+        "sealgate.auth.v1.TokenKeyService",
+        SESSION_SERVICE,
+        "sealgate.wallet.v1.WalletService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    inside = {"sealgate.auth.v1.IdentityService", OPERATOR_SERVICE}
+    assert await listed_services(harness.public) == everywhere
+    assert await listed_services(harness.internal) == everywhere | inside
+
+
+async def test_reflection_describes_a_service_when_it_is_asked(harness: Harness) -> None:
+    """A generic client such as grpcurl gets the file that defines a service."""
+    stub = ServerReflectionStub(harness.public)
+    question = ServerReflectionRequest(file_containing_symbol=SESSION_SERVICE)
+    [answer] = [message async for message in stub.ServerReflectionInfo(iter([question]), timeout=5)]
+    files = [
+        FileDescriptorProto.FromString(item) for item in answer.file_descriptor_response.file_descriptor_proto
+    ]
+    assert "sealgate/auth/v1/session.proto" in {file.name for file in files}
+
+
+async def test_stop_answers_the_call_in_flight_and_refuses_a_new_one(short_directory: Path) -> None:
+    """A graceful stop loses no answer, takes nothing new, and closes last what calls used."""
+    clock = SystemClock()
+    issuer = Issuer(clock, fixed_ring())
+    script = Script()
+    entered, leave, events = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def wait(request: Any, context: Any) -> GetJsonWebKeySetResponse:  # noqa: ANN401
+        entered.set()
+        await leave.wait()
+        events.append("answered")
+        return GetJsonWebKeySetResponse()
+
+    async def close() -> None:
+        events.append("closed")
+
+    script.behaviours[OPEN] = wait
+    config = service_config(short_directory)
+    server = RpcServer(
+        config,
+        scripted_services(script),
+        clock=clock,
+        ids=SystemIds(clock),
+        verifier=PassportVerifier(AUDIENCE, clock, issuer.public_keys),
+        exchanger=issuer,
+        closers=(close,),
+    )
+    await server.start()
+    targets = (f"127.0.0.1:{server.public_port}", config.internal)
+    for target in targets:
+        entered.clear()
+        channel = open_channel(target)
+        in_flight = asyncio.create_task(raw_call(channel, OPEN))
+        await entered.wait()
+        if target == targets[0]:
+            first = in_flight, channel
+    stopping = asyncio.create_task(server.stop())
+    for target in targets:
+        await until_refused(target)
+    assert not stopping.done()
+    assert events == []
+    leave.set()
+    assert await first[0] == b""
+    assert await in_flight == b""
+    await stopping
+    assert events == ["answered", "answered", "closed"]
+    await channel.close()
+    await first[1].close()
+
+
+async def until_refused(target: str) -> None:
+    """Returns when a new connection's call is refused by name, at once and not by a deadline."""
+    for _ in range(100):
+        channel = open_channel(target)
+        try:
+            await raw_call(channel, "/grpc.health.v1.Health/Check", timeout=5)
+        except grpc.aio.AioRpcError as failure:
+            assert failure.code() is grpc.StatusCode.UNAVAILABLE
+            return
+        finally:
+            await channel.close()
+    raise AssertionError(f"{target} still takes calls")
+
+
+async def test_start_says_which_address_when_the_port_is_taken(short_directory: Path) -> None:
+    """A second server does not share the port silently."""
+    first = make_server(short_directory)
+    await first.start()
+    address = f"127.0.0.1:{first.public_port}"
+    with pytest.raises(ConfigError) as raised:
+        await make_server(short_directory, address).start()
+    assert raised.value.path == address
+    await first.stop()
+
+
+async def test_start_refuses_a_socket_when_somebody_serves_on_it(
+    harness: Harness, short_directory: Path
+) -> None:
+    """A second process does not take over the socket of a live one, which goes on serving."""
+    with pytest.raises(ConfigError) as raised:
+        await make_server(short_directory, internal=harness.internal_address).start()
+    assert raised.value.path == harness.internal_address
+    assert await call(harness.internal, OPEN) == b""
+
+
+async def test_start_takes_a_socket_over_when_its_owner_is_dead(short_directory: Path) -> None:
+    """A socket file that a killed process left behind does not stand in the way."""
+    path = short_directory / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert path.exists()
+    server = make_server(short_directory, internal=f"unix:{path}")
+    await server.start()
+    channel = open_channel(f"unix:{path}")
+    assert await call(channel, OPEN) == b""
+    await channel.close()
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    "path", ["{directory}/missing/x.sock", "{directory}/" + "x" * 120], ids=["no", "long"]
+)
+async def test_start_says_which_address_when_the_socket_cannot_be_made(
+    short_directory: Path, path: str
+) -> None:
+    """A directory that is not there, or a path beyond 107 bytes, is a configuration error."""
+    address = "unix:" + path.format(directory=short_directory)
+    with pytest.raises(ConfigError) as raised:
+        await make_server(short_directory, internal=address).start()
+    assert raised.value.path == address
+
+
+async def test_start_refuses_a_listener_when_its_certificate_is_missing(short_directory: Path) -> None:
+    """TLS that cannot be had is an error, never plain text instead."""
+    server = make_server(short_directory)
+    tls = {"certificate_file": short_directory / "none.pem", "key_file": short_directory / "none.key"}
+    config = service_config(short_directory).model_dump() | {"public": {"address": "127.0.0.1:0", "tls": tls}}
+    clock = SystemClock()
+    issuer = Issuer(clock, fixed_ring())
+    server = RpcServer(
+        type(service_config(short_directory)).model_validate(config),
+        scripted_services(Script()),
+        clock=clock,
+        ids=SystemIds(clock),
+        verifier=PassportVerifier(AUDIENCE, clock, issuer.public_keys),
+        exchanger=issuer,
+        closers=(),
+    )
+    with pytest.raises(ConfigError):
+        await server.start()
+
+
+def test_core_of_grpc_is_silent_when_it_fails(short_directory: Path) -> None:
+    """Nothing but our own lines is on stderr, however the process comes to load gRPC."""
+    program = (
+        "import asyncio, chassis.config, grpc\n"
+        "async def main():\n"
+        "    server = grpc.aio.server()\n"
+        f"    server.add_insecure_port('unix:{short_directory}/missing/x.sock')\n"
+        "try:\n"
+        "    asyncio.run(main())\n"
+        "except RuntimeError:\n"
+        "    print('refused')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+    ended = subprocess.run(  # noqa: S603  (our own interpreter)
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env=environment,
+    )
+    assert (ended.stdout, ended.stderr) == ("refused\n", "")
+
+
+async def send_path(address: str, path: bytes) -> asyncio.StreamWriter:
+    """Sends a call whose path no gRPC client would send; the caller closes the connection."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": path,
+        b":authority": b"test",
+        b"content-type": b"application/grpc",
+        b"te": b"trailers",
+    }
+    block = b"".join(
+        b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers.items()
+    )
+    if address.startswith("unix:"):
+        reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+    writer.write(frame(1, 4, 1, block) + frame(0, 1, 1, b"\x00" * 5))
+    await writer.drain()
+    await reader.read(1)
+    return writer
+
+
+@pytest.mark.parametrize("side", ["public", "internal"])
+async def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_text(
+    harness: Harness, side: str
+) -> None:
+    """One malformed request must not end a listener, nor the calls that it runs."""
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Any, context: Any) -> GetJsonWebKeySetResponse:  # noqa: ANN401
+        entered.set()
+        await leave.wait()
+        return GetJsonWebKeySetResponse()
+
+    harness.script.behaviours[OPEN] = wait
+    channel = getattr(harness, side)
+    in_flight = asyncio.create_task(raw_call(channel, OPEN, timeout=20))
+    await entered.wait()
+    address = harness.public_address if side == "public" else harness.internal_address
+    with captured_log() as lines:
+        for _ in range(3):
+            writer = await send_path(address, b"/\xff\xfe/x")
+            await until_serving(address)
+            writer.close()
+    leave.set()
+    assert await in_flight == b""
+    assert await call(channel, OPEN) == b""
+    assert "a listener broke and is replaced" in {line["message"] for line in lines()}
+
+
+async def until_serving(address: str) -> None:
+    """Returns when a new connection's call is answered."""
+    for _ in range(20):
+        channel = open_channel(address)
+        try:
+            await HealthStub(channel).Check(HealthCheckRequest(), timeout=10, wait_for_ready=True)
+        except grpc.aio.AioRpcError:
+            continue  # the connection was to the server that just broke
+        finally:
+            await channel.close()
+        return
+    raise AssertionError(f"{address} does not serve any more")
+
+
+@pytest.mark.parametrize("path", [b"", b"/", b"//", b"*", b"/a", b"/%ff/%fe", b"/a/b/c", b"/\x00/\x01"])
+async def test_listener_answers_the_next_call_when_a_path_is_odd(harness: Harness, path: bytes) -> None:
+    """Text that is no method name is an unknown method and nothing worse."""
+    writer = await send_path(harness.public_address, path)
+    assert await call(harness.public, OPEN) == b""
+    writer.close()
+
+
+async def test_unknown_method_is_unimplemented_on_both_listeners(harness: Harness) -> None:
+    """gRPC's own answer for what is not there."""
+    for channel in (harness.public, harness.internal):
+        failure = await wire_failure(channel, "/sealgate.auth.v1.SessionService/Nothing")
+        assert failure.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_peer_that_is_down_is_unavailable(short_directory: Path) -> None:
+    """A call to nobody is UNAVAILABLE by name, with a pause, and at once."""
+    channel = open_channel(f"unix:{short_directory}/nobody.sock")
+    error = await refusal(channel, OPEN)
+    assert (error.code, error.retry_after_seconds) == (Code.UNAVAILABLE, 1)
+    await channel.close()
