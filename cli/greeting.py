@@ -27,8 +27,8 @@ def greeting(
         f"  gRPC             {addresses}",
         f"  logs             {data.logs}",
     ]
-    if seeded.project_api_key is None or seeded.account_id is None:
-        lines += ["", "  Make a project with: sealgate project create --name NAME" + _data_argument(data)]
+    if seeded.project_id is None:
+        lines += ["", "  Make a project with: sealgate project create --name NAME" + f" --data {data.root}"]
     else:
         lines += [
             f"  project          {seeded.project_id}",
@@ -38,36 +38,28 @@ def greeting(
             "",
             heading("Paste these:"),
             "",
-            *curl_commands(base_url, seeded.project_api_key, seeded.account_id),
+            *curl_commands(base_url, seeded),
         ]
     return "\n".join([*lines, "", "Ctrl-C stops everything."])
 
 
-def curl_commands(base_url: str, project_api_key: str, account_id: str) -> list[str]:
-    """Commands for a POSIX shell, each of which works as it stands, in this order."""
-    account_url = f"{base_url}/api/v1/project/account/{account_id}"
+def curl_commands(base_url: str, seeded: Seeded) -> list[str]:
+    """Commands for a POSIX shell, each of which works as it stands after those before it."""
+    curl = r"curl -sw '\n'"
+    account_url = f"{base_url}/api/v1/project/account/{seeded.account_id}"
+    project = f"-H 'X-PROJECT-API-KEY: {seeded.project_api_key}'"
+    bearer = '-H "Authorization: Bearer $TOKEN"'
+    json_body = "-H 'Content-Type: application/json' -d"
     return [
         "# start a session for the demo account and keep its token",
-        f"TOKEN=$(curl -s -X POST {account_url}/session \\",
-        f"  -H 'X-PROJECT-API-KEY: {project_api_key}' \\",
-        f"  | {_READ_SESSION})",
+        f"TOKEN=$(curl -s -X POST {account_url}/session {project} | {_READ_SESSION})",
         "",
-        "# the account's wallets, and what the first one holds",
-        f'curl -s {base_url}/api/v1/wallets -H "Authorization: Bearer $TOKEN"',
-        f'WALLET=$(curl -s {base_url}/api/v1/wallets -H "Authorization: Bearer $TOKEN" \\',
-        """  | python3 -c 'import json,sys; print(json.load(sys.stdin)["response"][0]["wallet_id"])')""",
-        f'curl -s {base_url}/api/v1/wallet/pol/$WALLET/balance -H "Authorization: Bearer $TOKEN"',
-        "",
-        "# who the token is",
-        f'curl -s {base_url}/api/v1/account/session -H "Authorization: Bearer $TOKEN"',
+        "# the account's wallets, what the first one holds, and whose token it is",
+        f"{curl} {base_url}/api/v1/wallets {bearer}",
+        f"{curl} {base_url}/api/v1/wallet/pol/{seeded.wallet_id}/balance {bearer}",
+        f"{curl} {base_url}/api/v1/account/session {bearer}",
         "",
         "# a further account, and an API key for the demo account",
-        f"curl -s -X POST {base_url}/api/v1/project/account -H 'X-PROJECT-API-KEY: {project_api_key}' \\",
-        """  -H 'Content-Type: application/json' -d '{"metadata": {"name": "Ada"}}'""",
-        f"curl -s -X POST {account_url}/api-key -H 'X-PROJECT-API-KEY: {project_api_key}' \\",
-        """  -H 'Content-Type: application/json' -d '{"name": "bot"}'""",
+        f"""{curl} {base_url}/api/v1/project/account {project} {json_body} '{{"metadata": {{"name": "Ada"}}}}'""",
+        f"""{curl} {account_url}/api-key {project} {json_body} '{{"name": "bot"}}'""",
     ]
-
-
-def _data_argument(data: DataDirectory) -> str:
-    return f" --data {data.root}"

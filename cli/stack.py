@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock, SystemClock
@@ -173,7 +174,7 @@ class Stack:
         # Most starts find all done, and need none of what seeding needs.
         if not demo.is_complete or await http_status(self._http, "/api/v1/project", header) != 200:
             demo = await self._complete_seed()
-        self._seeded = Seeded(demo.project_id, demo.project_api_key, demo.account_id)
+        self._seeded = Seeded(**asdict(demo))
 
     async def _complete_seed(self) -> Demo:
         import grpc

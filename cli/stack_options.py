@@ -25,3 +25,4 @@ class Seeded:
     project_id: str | None = None
     project_api_key: str | None = None
     account_id: str | None = None
+    wallet_id: str | None = None
