@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,8 +20,26 @@ Assemble = Callable[[], Awaitable[tuple[grpc.aio.Server, HealthServicer]]]
 
 _logger = logging.getLogger(__name__)
 
-_WATCH_SECONDS: Final = 0.1
+_WATCH_SECONDS: Final = 0.05
 _UNIX: Final = "unix:"
+
+
+class HandlersByName:
+    """A server as generated code and health see it, which finds every handler by its name.
+
+    For each method that is registered besides, grpc.aio keeps a request open, and frees it while the
+    core still writes to it when the server's loop ends by itself; then the process dies.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """See `grpc.aio.Server`."""
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+
+    def add_registered_method_handlers(self, service_name: str, handlers: Mapping[str, object]) -> None:
+        """Does nothing: the same handlers come as generic ones too."""
 
 
 class Listener:

@@ -28,7 +28,7 @@ from chassis.methods import Exposure, Method, method_table
 from chassis.rpc.authn import INTERNAL_EXPOSURES, PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.exchange import Exchanger
 from chassis.rpc.health import add_health_and_reflection
-from chassis.rpc.listener import Listener
+from chassis.rpc.listener import HandlersByName, Listener
 from chassis.rpc.pipeline import (
     AdmissionStage,
     DeadlineStage,
@@ -126,10 +126,11 @@ class RpcServer:
 
         async def assemble() -> tuple[grpc.aio.Server, HealthServicer]:
             server = grpc.aio.server(interceptors=(interceptor,), options=_SERVER_OPTIONS)
+            handlers = HandlersByName(server)
             for service in served:
-                service.add_to_server(service.servicer, server)
+                service.add_to_server(service.servicer, handlers)
             names = [service.descriptor.full_name for service in served]
-            return server, await add_health_and_reflection(server, names)
+            return server, await add_health_and_reflection(handlers, names)
 
         return Listener(address, tls, self._clock, assemble)
 

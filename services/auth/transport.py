@@ -373,15 +373,17 @@ def _project(project: Project) -> project_pb2.Project:
 
 
 def _account(account: Account) -> account_pb2.Account:
-    message = account_pb2.Account(
+    # Given whole, so that an empty object is present too and not printed as null.
+    metadata = Struct()
+    metadata.update(json.loads(account.metadata))
+    return account_pb2.Account(
         account_id=str(account.account_id),
         account_number=account.account_number,
+        metadata=metadata,
         status=passport_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{account.status}"),
         created_at=_timestamp(account.created_at_ns),
         updated_at=_timestamp(account.updated_at_ns),
     )
-    message.metadata.update(json.loads(account.metadata))
-    return message
 
 
 def _session(session: Session) -> session_pb2.Session:

@@ -117,11 +117,10 @@ async def test_crowd_is_answered_one_by_one_when_it_comes_at_once(troubled_stack
 async def test_data_is_good_when_the_whole_stack_was_killed_under_traffic(start_stack: StackMaker) -> None:
     """The death by kill -9 of the parent amid writes: the next start has everything that was answered."""
     stack = await asyncio.to_thread(lambda: start_stack().wait_until_ready())
-    async with open_traffic(stack) as before:
-        async with before.running(workers_count=2):
-            await before.until_all_work()
-            stack.process.kill()
-            await asyncio.to_thread(stack.process.wait)
+    async with open_traffic(stack) as before, before.running(workers_count=2):
+        await before.until_all_work()
+        stack.process.kill()
+        await asyncio.to_thread(stack.process.wait)
     again = await asyncio.to_thread(lambda: start_stack(data=stack.data).wait_until_ready())
     async with open_traffic(again) as after:
         before.stack, before.client = again, after.client

@@ -99,7 +99,9 @@ async def test_project_refuses_settings_it_cannot_have(
 
 async def test_account_is_made_read_and_listed(server: AuthServer) -> None:
     """The same account every time, active and with its metadata."""
-    metadata = struct({"plan": "gold", "n": 3, "tags": ["a", None, {"b": 0.5}], "nul\x00": "\x00"})
+    metadata = struct(
+        {"plan": "gold", "n": 3, "tags": ["a", None, {"b": 0.5}], "empty": [{}, []], "nul\x00": "\x00"}
+    )
     request = account_pb2.CreateAccountRequest(metadata=metadata)
     made = (await server.call(server.accounts.CreateAccount, request)).account
     assert made.metadata == metadata

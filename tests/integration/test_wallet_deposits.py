@@ -16,7 +16,7 @@ from sealgate.wallet.v1 import operator_pb2, wallet_pb2
 from services.wallet.domain.audit import Act, ActorKind
 from services.wallet.domain.deposit import Deposit
 from services.wallet.storage import DepositStorage
-from tests.integration.wallet_support import WalletWorld, code_of, open_wallet, refusal
+from tests.integration.wallet_support import WalletWorld, code_of, open_wallet, patiently, refusal
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ async def test_deposit_has_one_effect_when_fifty_repeat_it_at_once(
     caller = world.caller()
     wallet_id = await world.first_wallet(caller)
 
-    answers = await asyncio.gather(*(world.deposit(wallet_id) for _ in range(50)))
+    answers = await asyncio.gather(*(patiently(lambda: world.deposit(wallet_id)) for _ in range(50)))
 
     assert sorted(answer.replayed for answer in answers) == [False] + [True] * 49
     assert {(answer.txn_seq, answer.posted_after) for answer in answers} == {(answers[0].txn_seq, "5.000000")}

@@ -12,7 +12,7 @@ from chassis.errors import Code
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.wallet.v1 import wallet_pb2
-from tests.integration.wallet_support import WalletWorld, code_of, open_wallet, refusal
+from tests.integration.wallet_support import WalletWorld, code_of, open_wallet, patiently, refusal
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_first_lists_make_exactly_one_wallet_when_twenty_come_at_once(
     world = await open_wallet(database_factory, clock, ids, pool_size_count=10)
     caller = world.caller()
 
-    lists = await asyncio.gather(*(world.list_wallets(caller) for _ in range(20)))
+    lists = await asyncio.gather(*(patiently(lambda: world.list_wallets(caller)) for _ in range(20)))
 
     assert {tuple(wallet.wallet_id for wallet in wallets) for wallets in lists} == {(lists[0][0].wallet_id,)}
 
@@ -169,7 +169,9 @@ async def test_creates_fill_the_cap_exactly_when_many_come_at_once(
     world = await open_wallet(database_factory, clock, ids, pool_size_count=10, wallets_count=10)
     caller = world.caller()
 
-    outcomes = await asyncio.gather(*(world.create(caller) for _ in range(40)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(patiently(lambda: world.create(caller)) for _ in range(40)), return_exceptions=True
+    )
 
     made = [outcome for outcome in outcomes if isinstance(outcome, wallet_pb2.Wallet)]
     assert sorted(wallet.position for wallet in made) == list(range(1, 11))

@@ -217,3 +217,17 @@ async def refusal(answer: Awaitable[object]) -> SealgateError:
 async def code_of(answer: Awaitable[object]) -> Code:
     """The code of the error that a call answers with."""
     return (await refusal(answer)).code
+
+
+async def patiently(call: Callable[[], Awaitable[_Response]]) -> _Response:
+    """The answer to a call that is repeated, as clients do, while the answer is UNAVAILABLE.
+
+    On a busy machine a caller may have to wait for a connection for longer than the service lets it.
+    """
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await call()
+            except SealgateError as error:
+                if error.code is not Code.UNAVAILABLE:
+                    raise
