@@ -1,0 +1,59 @@
+"""What the README says to paste works as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.e2e.stack_process import StackProcess
+
+README: Final = Path(__file__).parents[2] / "README.md"
+_BLOCK: Final = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+_SECONDS: Final = 60
+
+
+def blocks(kind: str) -> str:
+    """The README's runnable blocks of a kind, one after the other."""
+    return "".join(text for name, text in _BLOCK.findall(README.read_text(encoding="utf-8")) if name == kind)
+
+
+def directory_of(stack: StackProcess, tmp_path: Path) -> Path:
+    """A directory in which the stack's data is `.sealgate`, as in a clone."""
+    (tmp_path / ".sealgate").symlink_to(stack.data)
+    return tmp_path
+
+
+def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
+    """Each command answers as the text around it says; only the address is the test's own."""
+    script = blocks("curl").replace("http://127.0.0.1:8080", shared_stack.base_url)
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=directory_of(shared_stack, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert '"authenticated":true' in run.stdout
+    assert '"USDC":"' in run.stdout
+    assert run.stdout.count('"success":true') == 6
+    assert run.stdout.count('"SESSION_INVALID"') == 1
+
+
+def test_readme_python_flow_works_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
+    """The gRPC example prints the demo wallet and its money."""
+    run = subprocess.run(
+        [sys.executable, "-c", blocks("python")],
+        cwd=directory_of(shared_stack, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Wallet 1" in run.stdout
+    assert "USDC" in run.stdout
