@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chassis.errors import ERROR_TABLE, Code  # noqa: E402  (the path above makes it importable)
+from chassis.errors import ERROR_TABLE, Code
 
 ROOT = Path(__file__).resolve().parent.parent
 ERROR_PROTO = Path("protos/sealgate/common/v1/error_code.proto")
@@ -47,7 +47,7 @@ def error_page() -> str:
         "",
         "Generated from the error table (`chassis/errors.py`) by `make gen`.",
         "",
-        'Every refusal has one of these codes: over REST as `error.code`, over gRPC as the reason of a',
+        "Every refusal has one of these codes: over REST as `error.code`, over gRPC as the reason of a",
         "`google.rpc.ErrorInfo` with the domain `sealgate`. A code has one text; what is wrong with",
         "which field stands in `error.details` (gRPC: `google.rpc.BadRequest`). `Retry-After` (gRPC:",
         "`google.rpc.RetryInfo`) says when a repeat makes sense.",
@@ -122,7 +122,9 @@ def drift() -> list[str]:
         scratch = Path(scratch_name)
         generate(scratch)
         fresh, kept = files_under(scratch / "gen"), files_under(ROOT / "gen")
-        different = sorted(f"gen/{name}" for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name))
+        different = sorted(
+            f"gen/{name}" for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name)
+        )
         different += [
             str(name)
             for name in (ERROR_PROTO, ERROR_PAGE)

@@ -21,13 +21,13 @@ class ApiKeyServiceStub:
     CreateProjectApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.CreateProjectApiKeyRequest, _api_key_pb2.CreateProjectApiKeyResponse]
     """Makes a further key for the project."""
     ListProjectApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListProjectApiKeysRequest, _api_key_pb2.ListProjectApiKeysResponse]
-    """Lists the project's live keys, oldest first."""
+    """Lists the project's keys that were not deleted, oldest first."""
     DeleteProjectApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.DeleteProjectApiKeyRequest, _api_key_pb2.DeleteProjectApiKeyResponse]
     """Deletes one of the project's keys; the last one stays."""
     CreateAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.CreateAccountApiKeyRequest, _api_key_pb2.CreateAccountApiKeyResponse]
     """Makes a key for one of the project's accounts."""
     ListAccountApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListAccountApiKeysRequest, _api_key_pb2.ListAccountApiKeysResponse]
-    """Lists an account's live keys, oldest first."""
+    """Lists an account's keys that were not deleted, oldest first."""
     UpdateAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.UpdateAccountApiKeyRequest, _api_key_pb2.UpdateAccountApiKeyResponse]
     """Changes an account key's name, scopes or origins; what is absent stays."""
     DeleteAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.DeleteAccountApiKeyRequest, _api_key_pb2.DeleteAccountApiKeyResponse]
@@ -35,7 +35,7 @@ class ApiKeyServiceStub:
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.CreateApiKeyRequest, _api_key_pb2.CreateApiKeyResponse]
     """Makes a key for the caller's own account."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListApiKeysRequest, _api_key_pb2.ListApiKeysResponse]
-    """Lists the caller's own live keys, oldest first."""
+    """Lists the caller's own keys that were not deleted, oldest first."""
     UpdateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.UpdateApiKeyRequest, _api_key_pb2.UpdateApiKeyResponse]
     """Changes the name, scopes or origins of one of the caller's own keys."""
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.DeleteApiKeyRequest, _api_key_pb2.DeleteApiKeyResponse]
@@ -60,7 +60,7 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_pb2.ListProjectApiKeysRequest,
         context: _aio.ServicerContext[_api_key_pb2.ListProjectApiKeysRequest, _abc.Awaitable[_api_key_pb2.ListProjectApiKeysResponse]],
     ) -> _abc.Awaitable[_api_key_pb2.ListProjectApiKeysResponse]:
-        """Lists the project's live keys, oldest first."""
+        """Lists the project's keys that were not deleted, oldest first."""
 
     @_abc_1.abstractmethod
     def DeleteProjectApiKey(
@@ -84,7 +84,7 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_pb2.ListAccountApiKeysRequest,
         context: _aio.ServicerContext[_api_key_pb2.ListAccountApiKeysRequest, _abc.Awaitable[_api_key_pb2.ListAccountApiKeysResponse]],
     ) -> _abc.Awaitable[_api_key_pb2.ListAccountApiKeysResponse]:
-        """Lists an account's live keys, oldest first."""
+        """Lists an account's keys that were not deleted, oldest first."""
 
     @_abc_1.abstractmethod
     def UpdateAccountApiKey(
@@ -116,7 +116,7 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_pb2.ListApiKeysRequest,
         context: _aio.ServicerContext[_api_key_pb2.ListApiKeysRequest, _abc.Awaitable[_api_key_pb2.ListApiKeysResponse]],
     ) -> _abc.Awaitable[_api_key_pb2.ListApiKeysResponse]:
-        """Lists the caller's own live keys, oldest first."""
+        """Lists the caller's own keys that were not deleted, oldest first."""
 
     @_abc_1.abstractmethod
     def UpdateApiKey(
