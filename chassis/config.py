@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+_PORT = re.compile(r"[0-9]{1,5}")
+_PORT_MAX = 65_535
+# What a socket's address has room for (unix(7)), its closing zero byte excepted.
+_SOCKET_PATH_MAX_BYTES = 107
 _AUDIENCE_PATTERN = r"^[a-z0-9.:-]{1,253}$"
 
 
@@ -43,7 +49,7 @@ class ListenerConfig(StrictModel):
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401  (pydantic's own signature)
         """Refuses a plain-text listener that others than this machine can reach."""
         host, separator, port = self.address.rpartition(":")
-        if not separator or not port.isdigit():
+        if not separator or not _PORT.fullmatch(port) or int(port) > _PORT_MAX:
             raise ValueError("write it as host:port")
         if self.tls is None and not _is_loopback(host.strip("[]")):
             raise ValueError("a listener beyond loopback needs tls")
@@ -59,6 +65,8 @@ class DatabaseConfig(StrictModel):
 def _require_unix(target: str) -> str:
     if not target.startswith("unix:"):
         raise ValueError("internal hops go over a Unix socket: write unix:/path")
+    if not 0 < len(target.removeprefix("unix:").encode()) <= _SOCKET_PATH_MAX_BYTES:
+        raise ValueError(f"the path of a Unix socket has 1 to {_SOCKET_PATH_MAX_BYTES} bytes")
     return target
 
 
@@ -78,13 +86,36 @@ class ServiceConfig(StrictModel):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+class _RepeatedMemberError(yaml.YAMLError):
+    def __init__(self, member: str, line: int) -> None:
+        super().__init__(member)
+        self.member = member
+        self.line = line
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which no mapping has a member twice: the last one would win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """See `yaml.SafeLoader`."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _RepeatedMemberError(key.value, key.start_mark.line + 1)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(path: Path, model: type[_Model]) -> _Model:
     """Reads a YAML file into `model`; raises ConfigError naming the file and the member at fault."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  (a SafeLoader)
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except _RepeatedMemberError as error:
+        raise ConfigError(str(path), f"{error.member}: stands there twice (line {error.line})") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(str(path), "is not a YAML document") from None
     try:
         return model.model_validate(document)

@@ -7,7 +7,6 @@ stay in the ring to verify what they signed. Keys never come from a database.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import stat
@@ -79,14 +78,20 @@ def create_key(directory: Path, seed: bytes, signs_from_ns: int) -> SigningKey:
 
 
 def _read_key(path: Path) -> SigningKey:
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise KeyRingError(f"{path}: others can read this private key; run chmod 600 on it")
     try:
-        document = json.loads(path.read_text(encoding="ascii"))
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise KeyRingError(f"{path}: others can read this private key; run chmod 600 on it")
+        text = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise KeyRingError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise KeyRingError(f"{path}: not a key file") from None
+    try:
+        document = json.loads(text)
         seed = base64.b64decode(document["seed"], validate=True)
         key = SigningKey.from_seed(seed, int(document["signs_from_ns"]))
         named = document["kid"]
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise KeyRingError(f"{path}: not a key file ({type(error).__name__})") from None
     if named != key.kid:
         raise KeyRingError(f"{path}: the name in the file is not that of its key")

@@ -50,6 +50,8 @@ def curl_commands(base_url: str, seeded: Seeded) -> list[str]:
     project = f"-H 'X-PROJECT-API-KEY: {seeded.project_api_key}'"
     bearer = '-H "Authorization: Bearer $TOKEN"'
     json_body = "-H 'Content-Type: application/json' -d"
+    bot = """'{"name": "bot"}'"""
+    ada = """'{"metadata": {"name": "Ada"}}'"""
     return [
         "# start a session for the demo account and keep its token",
         f"TOKEN=$(curl -s -X POST {account_url}/session {project} | {_READ_SESSION})",
@@ -60,6 +62,6 @@ def curl_commands(base_url: str, seeded: Seeded) -> list[str]:
         f"{curl} {base_url}/api/v1/account/session {bearer}",
         "",
         "# a further account, and an API key for the demo account",
-        f"""{curl} {base_url}/api/v1/project/account {project} {json_body} '{{"metadata": {{"name": "Ada"}}}}'""",
-        f"""{curl} {account_url}/api-key {project} {json_body} '{{"name": "bot"}}'""",
+        f"{curl} {base_url}/api/v1/project/account {project} {json_body} {ada}",
+        f"{curl} {account_url}/api-key {project} {json_body} {bot}",
     ]

@@ -55,7 +55,6 @@ async def _keys(config_file: Path, clock: Clock, ids: Ids) -> Server:
 
 async def _wallet(config_file: Path, clock: Clock, ids: Ids) -> Server:
     from services.wallet.app import build
-
     from services.wallet.config import WalletConfig
 
     config = load_config(config_file, WalletConfig)

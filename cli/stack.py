@@ -69,6 +69,8 @@ class Stack:
             bringing_up.cancel()
             await asyncio.gather(bringing_up, return_exceptions=True)
             await self._bring_down()
+        if self._stop_signals > 1:
+            raise CommandFailed("stopped at once; the next start takes a moment longer to recover")
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()

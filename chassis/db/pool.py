@@ -1,14 +1,26 @@
-"""The connection pool: types, server-side timeouts and limits of every connection."""
+"""The connection pool, and what every connection is opened with: types, timeouts, limits.
+
+Asyncpg's own pool sends a reset after every use, which is a round trip, and gives connections back
+in a task that may wait for a server that is gone. Here giving back is not an await: a connection is
+either as good as new or it is terminated.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from chassis.db.errors import ConstraintErrors
-from chassis.db.tx import ACQUIRE_TIMEOUT_SECONDS, Database
+from chassis.db.errors import ConstraintErrors, translate, unavailable
+from chassis.db.tx import Database
 
+if TYPE_CHECKING:
+    # Generic for the type checker only.
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+ACQUIRE_TIMEOUT_SECONDS: Final = 1.0
+CLOSE_TIMEOUT_SECONDS: Final = 3.0
 STATEMENT_TIMEOUT_SECONDS: Final = 2.0
 
 # What the client waits longer than the server: a statement that is only slow is ended by the server
@@ -29,17 +41,104 @@ async def create_database(
     Connects when first used, so it succeeds while the server is down. `constraint_errors` maps
     names of constraints to makers of domain errors. Raises ValueError for a size below one.
     """
-    pool = await asyncpg.create_pool(
+    pool = ConnectionPool(
         dsn,
-        min_size=0,
-        max_size=pool_size_count,
-        timeout=ACQUIRE_TIMEOUT_SECONDS,
-        command_timeout=statement_timeout_seconds + _CLIENT_GRACE_SECONDS,
-        server_settings=_server_settings(application_name, statement_timeout_seconds),
-        connect=_connect,
-        reset=_keep_session,
+        size_count=pool_size_count,
+        application_name=application_name,
+        statement_timeout_seconds=statement_timeout_seconds,
     )
     return Database(pool, constraint_errors or {})
+
+
+class ConnectionPool:
+    """Connections to one database, opened when needed, the last one used handed out first."""
+
+    def __init__(
+        self, dsn: str, *, size_count: int, application_name: str, statement_timeout_seconds: float
+    ) -> None:
+        if size_count < 1:
+            raise ValueError("a pool needs room for one connection")
+        self._dsn = dsn
+        self._size_count = size_count
+        self._command_timeout_seconds = statement_timeout_seconds + _CLIENT_GRACE_SECONDS
+        self._server_settings = _server_settings(application_name, statement_timeout_seconds)
+        self._slots = asyncio.Semaphore(size_count)
+        self._idle: list[Connection] = []
+        self._in_use: set[Connection] = set()
+        self._closed = False
+
+    async def acquire(self) -> Connection:
+        """A connection nobody else has, for `release`.
+
+        Raises SealgateError(UNAVAILABLE) when there is none within `ACQUIRE_TIMEOUT_SECONDS`,
+        because all are in use or the server does not let us in, and after `close`.
+        """
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+                self._refuse_if_closed()
+                await self._slots.acquire()
+                try:
+                    self._refuse_if_closed()
+                    connection = self._pop_idle() or await self._connect()
+                except BaseException:
+                    self._slots.release()
+                    raise
+        except Exception as error:
+            refusal = translate(error, {})
+            if refusal is None:
+                raise
+            raise refusal from error
+        self._in_use.add(connection)
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Takes a connection back, or ends it if it is not idle and outside of any transaction."""
+        self._in_use.discard(connection)
+        if self._closed or connection.is_closed() or connection.is_in_transaction():
+            connection.terminate()
+        else:
+            self._idle.append(connection)
+        self._slots.release()
+
+    async def close(self) -> None:
+        """Hands out nothing any more, waits a bounded time for what is in use, and ends everything."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                for _ in range(self._size_count):
+                    await self._slots.acquire()
+        except TimeoutError:
+            # Whoever still has one finds it closed.
+            pass
+        for connection in [*self._idle, *self._in_use]:
+            connection.terminate()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise unavailable("the pool is closed")
+
+    def _pop_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    async def _connect(self) -> Connection:
+        """Opens a connection with our codecs; one that cannot get them is ended, not left open."""
+        connection = await asyncpg.connect(
+            self._dsn,
+            command_timeout=self._command_timeout_seconds,
+            server_settings=self._server_settings,
+        )
+        try:
+            await connection.set_type_codec(
+                "numeric", schema="pg_catalog", encoder=_numeric_text, decoder=int, format="text"
+            )
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 def _server_settings(application_name: str, statement_timeout_seconds: float) -> dict[str, str]:
@@ -55,23 +154,6 @@ def _server_settings(application_name: str, statement_timeout_seconds: float) ->
         "client_connection_check_interval": "500",
         "jit": "off",
     }
-
-
-async def _connect(*args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:  # noqa: ANN401 - passed on
-    """Opens a connection with our codecs; one that cannot get them is terminated, not left open."""
-    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(*args, **options)
-    try:
-        await connection.set_type_codec(
-            "numeric", schema="pg_catalog", encoder=_numeric_text, decoder=int, format="text"
-        )
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
-
-
-async def _keep_session(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Asyncpg's own reset would cost a round trip per statement; nothing here changes a session."""
 
 
 def _numeric_text(value: object) -> str:

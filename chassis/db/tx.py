@@ -1,29 +1,22 @@
-"""Statements and transactions on the pool, with every failure translated.
+"""Statements and transactions, with every failure translated.
 
-Nothing here waits without a bound: for a connection `ACQUIRE_TIMEOUT_SECONDS`, for a statement the
-pool's command timeout. A connection on which an exchange did not end is terminated, never reused.
+Nothing here waits without a bound: for a connection and for each statement the pool's timeouts hold.
+A connection on which an exchange did not come to its end is terminated, never reused.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
 from chassis.db.errors import ConstraintErrors, leaves_connection_usable, translate, unavailable
 from chassis.errors import Code, SealgateError
 
-ACQUIRE_TIMEOUT_SECONDS: Final = 1.0
-CLOSE_TIMEOUT_SECONDS: Final = 3.0
-
-
 if TYPE_CHECKING:
-    # Generic for the type checker only.
-    Pool = asyncpg.Pool[asyncpg.Record]
-    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    from chassis.db.pool import Connection, ConnectionPool
 
 _Result = TypeVar("_Result")
 
@@ -82,9 +75,7 @@ class Transaction:
         """Gives the connection up at once: the server ends the transaction when it notices."""
         if not self._lost:
             self._lost = True
-            # A connection that the server has closed has left its proxy already.
-            with suppress(asyncpg.InterfaceError):
-                self._connection.terminate()
+            self._connection.terminate()
 
     async def _run(
         self, method: Callable[..., Awaitable[_Result]], sql: str, args: tuple[object, ...]
@@ -94,7 +85,7 @@ class Transaction:
         try:
             return await method(sql, *args)
         except BaseException as error:
-            closed = self._is_closed()
+            closed = self._connection.is_closed()
             if closed or not leaves_connection_usable(error):
                 self.abandon()
             if closed and isinstance(error, asyncpg.InterfaceError):
@@ -103,13 +94,6 @@ class Transaction:
             if refusal is None:
                 raise
             raise refusal from error
-
-    def _is_closed(self) -> bool:
-        try:
-            return self._connection.is_closed()
-        except asyncpg.InterfaceError:
-            # The pool has taken it back, as it does when the server closes it.
-            return True
 
 
 class Database:
@@ -121,41 +105,41 @@ class Database:
     a second connection.
     """
 
-    def __init__(self, pool: Pool, constraint_errors: ConstraintErrors) -> None:
+    def __init__(self, pool: ConnectionPool, constraint_errors: ConstraintErrors) -> None:
         self._pool = pool
         self._constraint_errors = constraint_errors
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """See `Transaction.fetch`."""
-        connection = await self._acquire()
+        connection = await self._pool.acquire()
         try:
             return await Transaction(connection, self._constraint_errors).fetch(sql, *args)
         finally:
-            await self._pool.release(connection)
+            self._pool.release(connection)
 
     async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
         """See `Transaction.fetchrow`."""
-        connection = await self._acquire()
+        connection = await self._pool.acquire()
         try:
             return await Transaction(connection, self._constraint_errors).fetchrow(sql, *args)
         finally:
-            await self._pool.release(connection)
+            self._pool.release(connection)
 
     async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - whatever the column holds
         """See `Transaction.fetchval`."""
-        connection = await self._acquire()
+        connection = await self._pool.acquire()
         try:
             return await Transaction(connection, self._constraint_errors).fetchval(sql, *args)
         finally:
-            await self._pool.release(connection)
+            self._pool.release(connection)
 
     async def execute(self, sql: str, *args: object) -> str:
         """See `Transaction.execute`."""
-        connection = await self._acquire()
+        connection = await self._pool.acquire()
         try:
             return await Transaction(connection, self._constraint_errors).execute(sql, *args)
         finally:
-            await self._pool.release(connection)
+            self._pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -163,7 +147,7 @@ class Database:
 
         UNAVAILABLE out of the commit itself means that the outcome is not known.
         """
-        connection = await self._acquire()
+        connection = await self._pool.acquire()
         transaction = Transaction(connection, self._constraint_errors)
         try:
             await transaction.begin()
@@ -178,25 +162,8 @@ class Database:
         else:
             await transaction.commit()
         finally:
-            await self._pool.release(connection)
+            self._pool.release(connection)
 
     async def close(self) -> None:
-        """Waits a bounded time for running statements, then closes every connection."""
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
-
-    async def _acquire(self) -> Connection:
-        """A connection of the pool, made if need be, within `ACQUIRE_TIMEOUT_SECONDS`."""
-        try:
-            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
-                return await self._pool.acquire()
-        except Exception as error:
-            if self._pool.is_closing():
-                raise unavailable("the pool is closed") from error
-            refusal = translate(error, {})
-            if refusal is None:
-                raise
-            raise refusal from error
+        """Waits a bounded time for running transactions, then ends every connection."""
+        await self._pool.close()

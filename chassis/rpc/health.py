@@ -23,5 +23,6 @@ async def add_health_and_reflection(
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     described = ReflectionServicer((*service_names, *FOREIGN_SERVICES))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(described, server)
+    add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server  # it ships no types
+    add(described, server)
     return servicer

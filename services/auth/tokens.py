@@ -50,7 +50,7 @@ class SessionTokens:
         Raises SESSION_INVALID for anything this deployment did not sign as a session token, and
         SESSION_EXPIRED for a token it did sign that is past its end.
         """
-        if len(token) > TOKEN_MAX_BYTES or not token.isascii():
+        if len(token) > TOKEN_MAX_BYTES:
             raise SealgateError(Code.SESSION_INVALID)
         try:
             unverified = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)

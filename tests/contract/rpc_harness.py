@@ -319,6 +319,16 @@ async def wire_failure(
 
 
 @contextmanager
+def request_being_served(request: request_context.RequestContext) -> Iterator[None]:
+    """Makes `request` the current one for as long as the block lasts."""
+    token = request_context._current.set(request)
+    try:
+        yield
+    finally:
+        request_context._current.reset(token)
+
+
+@contextmanager
 def captured_log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Collects what the process would write to stderr; the callable parses it line by line."""
     stream = io.StringIO()

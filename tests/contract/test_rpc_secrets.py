@@ -483,6 +483,7 @@ async def header_call(address: str, method: str, header: tuple[bytes, bytes]) ->
     while b"grpc-status" not in received:
         received += await asyncio.wait_for(reader.read(4096), 5.0)
     writer.close()
+    await writer.wait_closed()
     after = received[received.index(b"grpc-status") + len(b"grpc-status") :]
     return after[1 : 1 + after[0]]
 

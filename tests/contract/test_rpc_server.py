@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from chassis.clock import SystemClock
 from chassis.config import ConfigError
@@ -45,6 +44,7 @@ from tests.contract.rpc_harness import (
     wire_failure,
 )
 
+HEALTH = "/grpc.health.v1.Health/Check"
 SESSION_SERVICE = "sealgate.auth.v1.SessionService"
 OPERATOR_SERVICE = "sealgate.auth.v1.OperatorService"
 
@@ -76,31 +76,46 @@ def make_server(
     )
 
 
+async def health_of(channel: grpc.aio.Channel, service: str = "", *, wait: bool = False) -> int:
+    """The state that health says a service is in; `wait` for a connection as long as it takes."""
+    check: Any = channel.unary_unary(HEALTH)
+    question = HealthCheckRequest(service=service).SerializeToString()
+    answer = HealthCheckResponse.FromString(await check(question, timeout=10, wait_for_ready=wait))
+    return int(answer.status)
+
+
 @pytest.mark.parametrize("side", ["public", "internal"])
 @pytest.mark.parametrize("service", ["", SESSION_SERVICE])
 async def test_health_says_serving_for_the_process_and_each_service(
     harness: Harness, side: str, service: str
 ) -> None:
     """A probe may ask for the whole process or for one service, without a credential."""
-    stub = HealthStub(getattr(harness, side))
-    answer = await stub.Check(HealthCheckRequest(service=service), timeout=5)
-    assert answer.status == HealthCheckResponse.SERVING
+    assert await health_of(getattr(harness, side), service) == HealthCheckResponse.SERVING
 
 
 async def test_public_health_does_not_know_a_service_when_it_is_internal(harness: Harness) -> None:
     """What is not served on a listener is not healthy there either."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await HealthStub(harness.public).Check(HealthCheckRequest(service=OPERATOR_SERVICE), timeout=5)
+        await health_of(harness.public, OPERATOR_SERVICE)
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-    answer = await HealthStub(harness.internal).Check(HealthCheckRequest(service=OPERATOR_SERVICE), timeout=5)
-    assert answer.status == HealthCheckResponse.SERVING
+    assert await health_of(harness.internal, OPERATOR_SERVICE) == HealthCheckResponse.SERVING
+
+
+async def reflected(channel: grpc.aio.Channel, question: ServerReflectionRequest) -> ServerReflectionResponse:
+    """What reflection answers."""
+    ask = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=ServerReflectionRequest.SerializeToString,
+        response_deserializer=ServerReflectionResponse.FromString,
+    )
+    [answer] = [message async for message in ask(iter([question]), timeout=5)]
+    assert isinstance(answer, ServerReflectionResponse)
+    return answer
 
 
 async def listed_services(channel: grpc.aio.Channel) -> set[str]:
     """What reflection says is served."""
-    stub = ServerReflectionStub(channel)
-    stream = stub.ServerReflectionInfo(iter([ServerReflectionRequest(list_services="")]), timeout=5)
-    [answer] = [message async for message in stream]
+    answer = await reflected(channel, ServerReflectionRequest(list_services=""))
     return {service.name for service in answer.list_services_response.service}
 
 
@@ -120,9 +135,7 @@ async def test_reflection_lists_what_each_listener_serves(harness: Harness) -> N
 
 async def test_reflection_describes_a_service_when_it_is_asked(harness: Harness) -> None:
     """A generic client such as grpcurl gets the file that defines a service."""
-    stub = ServerReflectionStub(harness.public)
-    question = ServerReflectionRequest(file_containing_symbol=SESSION_SERVICE)
-    [answer] = [message async for message in stub.ServerReflectionInfo(iter([question]), timeout=5)]
+    answer = await reflected(harness.public, ServerReflectionRequest(file_containing_symbol=SESSION_SERVICE))
     files = [
         FileDescriptorProto.FromString(item) for item in answer.file_descriptor_response.file_descriptor_proto
     ]
@@ -158,25 +171,23 @@ async def test_stop_answers_the_call_in_flight_and_refuses_a_new_one(short_direc
     )
     await server.start()
     targets = (f"127.0.0.1:{server.public_port}", config.internal)
-    for target in targets:
+    channels = [open_channel(target) for target in targets]
+    in_flight = []
+    for channel in channels:
         entered.clear()
-        channel = open_channel(target)
-        in_flight = asyncio.create_task(raw_call(channel, OPEN))
+        in_flight.append(asyncio.create_task(raw_call(channel, OPEN)))
         await entered.wait()
-        if target == targets[0]:
-            first = in_flight, channel
     stopping = asyncio.create_task(server.stop())
     for target in targets:
         await until_refused(target)
     assert not stopping.done()
     assert events == []
     leave.set()
-    assert await first[0] == b""
-    assert await in_flight == b""
+    assert await asyncio.gather(*in_flight) == [b"", b""]
     await stopping
     assert events == ["answered", "answered", "closed"]
-    await channel.close()
-    await first[1].close()
+    for channel in channels:
+        await channel.close()
 
 
 async def until_refused(target: str) -> None:
@@ -184,13 +195,15 @@ async def until_refused(target: str) -> None:
     for _ in range(100):
         channel = open_channel(target)
         try:
-            await raw_call(channel, "/grpc.health.v1.Health/Check", timeout=5)
+            await health_of(channel)
         except grpc.aio.AioRpcError as failure:
-            assert failure.code() is grpc.StatusCode.UNAVAILABLE
-            return
+            status = failure.code()
+            break
         finally:
             await channel.close()
-    raise AssertionError(f"{target} still takes calls")
+    else:
+        raise AssertionError(f"{target} still takes calls")
+    assert status is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_start_says_which_address_when_the_port_is_taken(short_directory: Path) -> None:
@@ -274,7 +287,7 @@ def test_core_of_grpc_is_silent_when_it_fails(short_directory: Path) -> None:
         "    print('refused')\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
-    ended = subprocess.run(  # noqa: S603  (our own interpreter)
+    ended = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
@@ -285,8 +298,9 @@ def test_core_of_grpc_is_silent_when_it_fails(short_directory: Path) -> None:
     assert (ended.stdout, ended.stderr) == ("refused\n", "")
 
 
-async def send_path(address: str, path: bytes) -> asyncio.StreamWriter:
-    """Sends a call whose path no gRPC client would send; the caller closes the connection."""
+@asynccontextmanager
+async def stranger(address: str, path: bytes) -> AsyncIterator[None]:
+    """A connection on which a call was sent whose path no gRPC client would send."""
 
     def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
         return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
@@ -311,7 +325,10 @@ async def send_path(address: str, path: bytes) -> asyncio.StreamWriter:
     writer.write(frame(1, 4, 1, block) + frame(0, 1, 1, b"\x00" * 5))
     await writer.drain()
     await reader.read(1)
-    return writer
+    yield
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize("side", ["public", "internal"])
@@ -333,9 +350,8 @@ async def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_
     address = harness.public_address if side == "public" else harness.internal_address
     with captured_log() as lines:
         for _ in range(3):
-            writer = await send_path(address, b"/\xff\xfe/x")
-            await until_serving(address)
-            writer.close()
+            async with stranger(address, b"/\xff\xfe/x"):
+                await until_serving(address)
     leave.set()
     assert await in_flight == b""
     assert await call(channel, OPEN) == b""
@@ -347,7 +363,7 @@ async def until_serving(address: str) -> None:
     for _ in range(20):
         channel = open_channel(address)
         try:
-            await HealthStub(channel).Check(HealthCheckRequest(), timeout=10, wait_for_ready=True)
+            await health_of(channel, wait=True)
         except grpc.aio.AioRpcError:
             continue  # the connection was to the server that just broke
         finally:
@@ -359,13 +375,12 @@ async def until_serving(address: str) -> None:
 @pytest.mark.parametrize("path", [b"", b"/", b"//", b"*", b"/a", b"/%ff/%fe", b"/a/b/c", b"/\x00/\x01"])
 async def test_listener_answers_the_next_call_when_a_path_is_odd(harness: Harness, path: bytes) -> None:
     """Text that is no method name is an unknown method and nothing worse."""
-    writer = await send_path(harness.public_address, path)
-    assert await call(harness.public, OPEN) == b""
-    writer.close()
+    async with stranger(harness.public_address, path):
+        assert await call(harness.public, OPEN) == b""
 
 
 async def test_unknown_method_is_unimplemented_on_both_listeners(harness: Harness) -> None:
-    """gRPC's own answer for what is not there."""
+    """What is not there is answered in gRPC's own way."""
     for channel in (harness.public, harness.internal):
         failure = await wire_failure(channel, "/sealgate.auth.v1.SessionService/Nothing")
         assert failure.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 SEALGATE: Final = (sys.executable, "-P", "-m", "cli.main")
+# What most systems give a process: room for about a thousand connections.
+AS_USUAL: Final = ("/bin/sh", "-c", 'ulimit -Sn 1024 && exec "$0" "$@"')
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
 PROCESSES: Final = ("postgres", "auth", "keys", "wallet", "edge")
@@ -28,7 +30,7 @@ class StackProcess:
         self.lines: list[str] = []
         self._said = threading.Condition()
         self.process = subprocess.Popen(
-            (*SEALGATE, "up", *self.arguments(), *arguments),
+            (*AS_USUAL, *SEALGATE, "up", *self.arguments(), *arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -33,7 +33,7 @@ def troubled_stack(shared_stack: StackProcess) -> StackProcess:
 async def test_process_is_restarted_and_nothing_is_lost_when_it_is_killed(
     troubled_stack: StackProcess, name: str
 ) -> None:
-    """The death by kill -9 of any one process under traffic: it comes back, traffic recovers, the books are even."""
+    """Whichever process is killed under traffic: it comes back, traffic recovers, the books are even."""
     before = troubled_stack.pid(name)
     async with open_traffic(troubled_stack) as traffic:
         async with traffic.running(workers_count=2):
@@ -104,18 +104,21 @@ async def test_crowd_is_answered_one_by_one_when_it_comes_at_once(troubled_stack
             status = int(head.split(b" ", 2)[1])
             if status == 200:
                 return status, ""
-            assert b"\r\nretry-after:" in head.lower()
+            assert status != 503 or b"\r\nretry-after:" in head.lower()
             return status, json.loads(body)["error"]["code"]
 
         async with asyncio.timeout(CROWD_SECONDS):
             answers = Counter(await asyncio.gather(*(visit() for _ in range(CROWD_COUNT))))
-        assert answers.keys() <= {(200, ""), (503, Code.OVERLOADED.value)}, answers
+        # What was let in may run out of time on a slow machine; that too is said by name.
+        named = {(503, code.value) for code in (Code.OVERLOADED, Code.UNAVAILABLE)}
+        assert answers.keys() <= {(200, ""), (504, Code.DEADLINE_EXCEEDED.value), *named}, answers
         assert answers[200, ""] > 0
+        assert answers[503, Code.OVERLOADED.value] > 0
         await traffic.until_all_work()
 
 
 async def test_data_is_good_when_the_whole_stack_was_killed_under_traffic(start_stack: StackMaker) -> None:
-    """The death by kill -9 of the parent amid writes: the next start has everything that was answered."""
+    """The parent is killed amid writes: the next start has everything that was answered."""
     stack = await asyncio.to_thread(lambda: start_stack().wait_until_ready())
     async with open_traffic(stack) as before, before.running(workers_count=2):
         await before.until_all_work()

@@ -96,8 +96,20 @@ def test_up_stops_everything_in_order_when_asked(start_stack: StackMaker, number
     assert not [line for line in stack.lines if "killed" in line or "starting it again" in line]
 
 
+def test_up_stops_at_once_when_asked_twice(start_stack: StackMaker) -> None:
+    """A second signal does not wait for a process that hangs."""
+    stack = start_stack("--seed", "none").wait_until_ready()
+    pids = [stack.pid(name) for name in PROCESSES]
+    os.kill(stack.pid("edge"), signal.SIGSTOP)
+    stack.process.terminate()
+    stack.wait_for_line("Stopping")
+    assert stack.stop() == 1
+    assert all(has_ended(pid) for pid in pids)
+    assert not [line for line in stack.lines if "did not stop within" in line]
+
+
 def test_up_leaves_nothing_running_when_it_is_killed(start_stack: StackMaker) -> None:
-    """The death by kill -9 of the parent takes all five processes, and the data is good afterwards."""
+    """The end of the parent by kill -9 takes all five processes, and the data is good afterwards."""
     stack = start_stack("--seed", "none").wait_until_ready()
     pids = [*stack.postgres_processes(), *(stack.pid(name) for name in PROCESSES)]
     stack.process.kill()
@@ -150,13 +162,25 @@ def test_operator_commands_work_when_the_stack_runs(shared_stack: StackProcess) 
     assert f"{words['project_id']}  ACTIVE     Acme" in shared_stack.command("project", "list").stdout
 
 
+def wallet_of_new_account(stack: StackProcess) -> str:
+    """A wallet that no other test looks at."""
+    project = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
+    with httpx.Client(base_url=stack.base_url) as client:
+        account = client.post("/api/v1/project/account", headers=project).json()["response"]["account_id"]
+        path = f"/api/v1/project/account/{account}/api-key"
+        key = client.post(path, headers=project).json()["response"]["secret_key"]
+        wallets = client.get("/api/v1/wallets", headers={"X-API-KEY": key}).json()["response"]
+    return str(wallets[0]["wallet_id"])
+
+
 def test_deposit_counts_once_when_repeated(shared_stack: StackProcess) -> None:
     """The same reference credits once; with other facts it is refused in one line."""
-    wallet = json.loads((shared_stack.data / "demo.json").read_text(encoding="utf-8"))["wallet_id"]
+    wallet = wallet_of_new_account(shared_stack)
     arguments = ("wallet", "deposit", "--wallet", wallet, "--reference", "e2e-once")
-    first = shared_stack.command(*arguments, "--amount", "0.000001")
+    first = shared_stack.command(*arguments, "--amount", "12.5")
     assert first.returncode == 0, first.stderr
-    again = shared_stack.command(*arguments, "--amount", "0.000001")
+    assert first.stdout.endswith("; the wallet holds 12.500000 USDC\n")
+    again = shared_stack.command(*arguments, "--amount", "12.50")
     assert again.stdout == "was booked before as" + first.stdout.removeprefix("booked as")
     other = shared_stack.command(*arguments, "--amount", "2")
     assert (other.returncode, len(other.stderr.splitlines())) == (1, 1)

@@ -37,8 +37,10 @@ from services.auth.config import AuthConfig
 
 AUDIENCE: Final = "auth.test"
 ALL_SCOPES: Final = ("account:read", "wallet:read")
+_ATTEMPTS_COUNT: Final = 10_000
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Header = tuple[str, str | bytes]
 
 
 class ScriptedKeys(ResolutionServiceServicer):
@@ -96,6 +98,7 @@ class AuthServer:
         self.accounts = AccountServiceStub(public)
         self.sessions = SessionServiceStub(public)
         self.token_keys = TokenKeyServiceStub(public)
+        self.internal_accounts = AccountServiceStub(internal)
         self.identities = IdentityServiceStub(internal)
         self.operator = OperatorServiceStub(internal)
         self.keys = keys
@@ -134,22 +137,37 @@ class AuthServer:
         )
         return pair
 
-    async def call(self, method: Any, request: Message, *headers: tuple[str, str]) -> Any:  # noqa: ANN401
+    async def call(self, method: Any, request: Message, *headers: Header) -> Any:  # noqa: ANN401
         """Calls with the project key, or with `headers` instead of it."""
         shown = headers or (("x-project-api-key", self.project_key),)
         return await method(request, metadata=shown, timeout=10)
 
-    async def code(self, method: Any, request: Message, *headers: tuple[str, str]) -> Code:  # noqa: ANN401
+    async def code(self, method: Any, request: Message, *headers: Header) -> Code:  # noqa: ANN401
         """The code that a call is refused with."""
         return (await self.refusal(method, request, *headers)).code
 
-    async def refusal(self, method: Any, request: Message, *headers: tuple[str, str]) -> SealgateError:  # noqa: ANN401
+    async def refusal(self, method: Any, request: Message, *headers: Header) -> SealgateError:  # noqa: ANN401
         """The error that a call is refused with."""
         try:
             await self.call(method, request, *headers)
         except grpc.aio.AioRpcError as failure:
             return error_from_rpc(failure, "test")
         raise AssertionError("the call was not refused")
+
+    async def call_until_available(self, method: Any, request: Message, *headers: Header) -> Any:  # noqa: ANN401
+        """Calls as a customer who is told 503 does; a peer that is back is found within a second."""
+        for _ in range(_ATTEMPTS_COUNT):
+            try:
+                return await self.call(method, request, *headers)
+            except grpc.aio.AioRpcError as failure:
+                if error_from_rpc(failure, "test").code is not Code.UNAVAILABLE:
+                    raise
+        raise AssertionError("it did not come back")
+
+    async def passport(self, **fields: Any) -> tuple[str, bytes]:  # noqa: ANN401 - field values
+        """The header of the passport that an exchange answers."""
+        answer = await self.identities.ExchangeCredential(identity_pb2.ExchangeCredentialRequest(**fields))
+        return ("sealgate-passport-bin", answer.passport.SerializeToString())
 
     async def account(self) -> str:
         """The id of a new account."""
@@ -171,7 +189,7 @@ class AuthServer:
         )
         return answer
 
-    async def current_code(self, *headers: tuple[str, str]) -> Code:
+    async def current_code(self, *headers: Header) -> Code:
         """The code with which asking for the current session is refused."""
         return await self.code(
             self.sessions.GetCurrentSession, session_pb2.GetCurrentSessionRequest(), *headers

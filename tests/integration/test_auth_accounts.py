@@ -142,6 +142,18 @@ async def test_account_list_has_pages(
     assert [account.account_id for account in listed.accounts] == [made[index] for index in expected]
 
 
+async def test_account_list_has_1000_by_default_and_never_more_than_5000(server: AuthServer) -> None:
+    """A limit over the cap is lowered."""
+    await server.rows(
+        "INSERT INTO account (account_id, project_id, metadata, status, version, created_at_ns, updated_at_ns)"
+        " SELECT gen_random_uuid(), project_id, '{}', 'ACTIVE', 0, 0, 0 FROM project, generate_series(1, 5001)"
+    )
+    for limit, expected in ((None, 1000), (5001, 5000), (2**63 - 1, 5000)):
+        request = account_pb2.ListAccountsRequest(limit=limit)
+        listed = await server.call(server.accounts.ListAccounts, request)
+        assert len(listed.accounts) == expected
+
+
 @pytest.mark.parametrize("fields", [{"limit": -1}, {"offset": -1}])
 async def test_account_list_refuses_negative_pages(fields: dict[str, int], server: AuthServer) -> None:
     """400 with the path."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from chassis.testing.databases import DatabaseFactory
+from chassis.testing.databases import DatabaseFactory, TemplateDatabases
 from chassis.testing.fakes import CountingIds, FakeClock
 from chassis.testing.schema import schema_dump
 from tests.integration.auth_support import AuthWorld, auth_world
@@ -20,12 +20,13 @@ async def test_schema_file_is_what_the_migrations_build(database_factory: Databa
     assert "GRANT INSERT ON TABLE public.audit TO sealgate_auth" in schema_dump(migrated.dsn_as())
 
 
-@pytest.fixture
-async def world(
-    database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds
-) -> AsyncIterator[AuthWorld]:
-    async with auth_world(database_factory, clock, ids) as world:
-        yield world
+@pytest.fixture(scope="module")
+async def world(template_databases: TemplateDatabases) -> AsyncIterator[AuthWorld]:
+    """One for all: what a test here tries is refused, and what it adds is in nobody's way."""
+    databases, clock = DatabaseFactory(template_databases), FakeClock()
+    async with auth_world(databases, clock, CountingIds(clock)) as opened:
+        yield opened
+    await databases.close()
 
 
 @pytest.mark.parametrize(

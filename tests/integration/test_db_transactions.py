@@ -357,6 +357,34 @@ async def test_terminated_backend_costs_its_transaction_and_is_replaced(fresh: F
     assert await count(fresh.database) == 0
 
 
+async def test_transaction_that_was_left_open_is_not_handed_to_the_next_caller(
+    database_factory: DatabaseFactory,
+) -> None:
+    """A statement that begins a transaction behind our back costs its connection, and nobody else."""
+    database = (await database_factory.empty(pool_size_count=1)).database
+    await database.execute("BEGIN; CREATE TABLE mark (number integer)")
+    assert await database.fetchval("SELECT to_regclass('mark')::text") is None
+
+
+async def test_statement_that_nobody_awaited_does_not_reach_the_next_caller(
+    database_factory: DatabaseFactory,
+) -> None:
+    """A connection still at work when its transaction ends is given up, and the end is an error."""
+    fresh = await database_factory.empty(pool_size_count=1)
+    forgotten: list[asyncio.Task[object]] = []
+
+    async def forget() -> None:
+        async with fresh.database.transaction() as tx:
+            forgotten.append(asyncio.create_task(tx.fetchval("SELECT pg_sleep(1)")))
+            await wait_until_asleep(fresh)
+
+    with pytest.raises(asyncpg.InterfaceError):
+        await forget()
+    assert await fresh.database.fetchval("SELECT 1") == 1
+    with pytest.raises(SealgateError):
+        await forgotten[0]
+
+
 async def test_wrong_statement_is_a_bug_and_not_unavailable(database: Database) -> None:
     """Only trouble with the server is called that; the rest must be found and mended."""
     with pytest.raises(asyncpg.UndefinedTableError):
@@ -395,7 +423,7 @@ async def test_close_does_not_wait_for_ever_for_a_transaction(
     fresh: FreshDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that never ends does not keep the process from ending."""
-    monkeypatch.setattr("chassis.db.tx.CLOSE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.db.pool.CLOSE_TIMEOUT_SECONDS", 0.05)
 
     async def close_within() -> None:
         async with fresh.database.transaction() as tx:

@@ -103,13 +103,12 @@ async def test_lists_are_refused_as_such_when_an_item_is_no_string(
 ) -> None:
     """The refusal says what is wrong with the item, and does not take it for an empty string."""
     issued = await keys.create(session)
-    for call in (
-        keys.create(session, scopes=scopes_of(False)),
-        keys.update(session, issued.public_key, origins=scopes_of(7)),
-    ):
-        with pytest.raises(SealgateError) as caught:
-            await call
-        assert caught.value.details[0].message == "must be a string"
+    with pytest.raises(SealgateError) as caught:
+        await keys.create(session, scopes=scopes_of(False))
+    assert caught.value.details[0].message == "must be a string"
+    with pytest.raises(SealgateError) as caught:
+        await keys.update(session, issued.public_key, origins=scopes_of(7))
+    assert caught.value.details[0].message == "must be a string"
 
 
 async def test_creation_by_a_session_is_refused_when_it_would_give_more_than_it_has(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chassis.testing.fakes import FakeClock
-from cli.programs import ProgramError, ServiceProgram
+from cli.programs import ProgramError, ServiceProgram, wait_for_orphan
 from cli.supervisor import STEADY_AFTER_SECONDS, Backoff, Supervisor
 
 PATIENT_SECONDS = 10.0
@@ -171,6 +171,24 @@ async def test_supervisor_starts_nothing_again_when_it_is_stopping(scene: Scene)
     await scene.supervisor.stop([("auth", PATIENT_SECONDS)])
     scene.clock.advance(seconds=60)
     assert scene.lines.empty()
+
+
+async def test_start_waits_when_an_orphan_still_works_in_the_data(tmp_path: Path) -> None:
+    """A server whose parent was killed a moment ago gets the time to write its checkpoint."""
+    with subprocess.Popen([sys.executable, "-c", WAITS], cwd=tmp_path, stdout=subprocess.DEVNULL) as orphan:
+        (tmp_path / "postmaster.pid").write_text(f"{orphan.pid}\n{tmp_path}\n", encoding="ascii")
+        waiting = asyncio.create_task(wait_for_orphan(tmp_path))
+        done, _ = await asyncio.wait({waiting}, timeout=0.1)
+        assert not done
+        orphan.kill()
+        await asyncio.wait_for(waiting, PATIENT_SECONDS)
+
+
+async def test_start_does_not_wait_when_the_lock_file_names_a_stranger(tmp_path: Path) -> None:
+    """A number that another process got since, or no number at all, costs no time."""
+    for text in (f"{os.getpid()}\n", "999999999\n", "", "?"):
+        (tmp_path / "postmaster.pid").write_text(text, encoding="ascii")
+        await asyncio.wait_for(wait_for_orphan(tmp_path), 0.5)
 
 
 def test_children_end_when_the_parent_is_killed(tmp_path: Path) -> None:

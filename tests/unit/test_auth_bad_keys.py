@@ -26,7 +26,7 @@ def test_bad_key_is_remembered_for_thirty_seconds(dead: DeadKey, clock: FakeCloc
 
 
 def test_expired_key_is_not_remembered(clock: FakeClock) -> None:
-    """Its end can be moved, so it is asked about every time."""
+    """Only what can never turn good is."""
     bad_keys = BadKeys(clock)
     bad_keys.remember(ACCOUNT, SEED, DeadKey.EXPIRED)
     assert bad_keys.recall(ACCOUNT, SEED) is None

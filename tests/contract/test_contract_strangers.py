@@ -1,0 +1,142 @@
+"""What is another's is answered exactly as what does not exist, and stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+import pytest
+
+from chassis.methods import CredentialKind, HttpBinding, Method
+from chassis.secrets import public_key_text
+from edge.config import SERVICES
+from edge.routes import load_methods, variable_names
+from tests.cluster import DESCRIPTOR, Cluster, Tenant
+from tests.platform_support import UNKNOWN_ID, World, good, make_world, refused
+
+REQUEST_ID: Final = "0190aaaa-bbbb-7ccc-8ddd-000000000001"
+UNKNOWN: Final = {
+    "account_id": UNKNOWN_ID,
+    "session_id": UNKNOWN_ID,
+    "wallet_id": UNKNOWN_ID,
+    "public_key": public_key_text(b"u" * 32),
+}
+CODES: Final = {
+    "account_id": "ACCOUNT_NOT_FOUND",
+    "session_id": "SESSION_NOT_FOUND",
+    "wallet_id": "WALLET_NOT_FOUND",
+    "public_key": "API_KEY_NOT_FOUND",
+}
+# Bodies that would be good, so that nothing else is wrong with a request.
+BODIES: Final[dict[str, object]] = {
+    "ReplaceAccountMetadata": {"metadata": {"planted": True}},
+    "SetAccountStatus": {"status": "SUSPENDED"},
+    "UpdateAccountApiKey": {"name": "planted"},
+    "UpdateApiKey": {"name": "planted"},
+    "UpdateWallet": {"name": "planted"},
+}
+ROUTES: Final = [
+    pytest.param(method, binding, field, id=f"{binding.verb} {binding.template} {field}")
+    for method in load_methods(DESCRIPTOR, [name for names in SERVICES.values() for name in names])
+    for binding in method.bindings
+    for field in variable_names(binding.template)
+]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Who asks, another account of the same project, and an account of another project."""
+
+    asking: World
+    near: World
+    far: World
+
+
+@pytest.fixture(scope="module")
+async def neighbours(cluster: Cluster) -> Neighbours:
+    """One for all: nothing in it changes."""
+    asking, far = await make_world(cluster), await make_world(cluster)
+    made = good(await asking.by_project("POST", "/api/v1/project/account"), 201)
+    tenant = Tenant(asking.tenant.project_id, asking.tenant.project_key, made["account_id"])
+    session, key = await cluster.session(tenant), await cluster.api_key(tenant)
+    near = World(
+        cluster,
+        tenant,
+        session["session_id"],
+        session["session_token"],
+        key["public_key"],
+        key["secret_key"],
+    )
+    return Neighbours(asking, near, far)
+
+
+async def ids_of(world: World, method: Method) -> dict[str, str]:
+    """A world's values for every path variable; the key's is of the kind that the method names."""
+    public_key = world.public_key
+    if "ProjectApiKey" in method.full_name:
+        (key, *_) = good(await world.by_project("GET", "/api/v1/project/api-key"))
+        public_key = key["public_key"]
+    return {
+        "account_id": world.tenant.account_id,
+        "session_id": world.session_id,
+        "wallet_id": await world.wallet_id(),
+        "public_key": public_key,
+    }
+
+
+async def ask(world: World, method: Method, binding: HttpBinding, ids: dict[str, str]) -> httpx.Response:
+    """The method with these ids, by the first kind of credential that it takes."""
+    name = method.full_name.rsplit("/")[-1]
+    call = {
+        CredentialKind.PROJECT_KEY: world.by_project,
+        CredentialKind.ACCOUNT_SESSION: world.by_session,
+    }[min(method.accepts)]
+    path = binding.template.format(**ids)
+    return await call(binding.verb, path, BODIES.get(name), x_request_id=REQUEST_ID)
+
+
+def without_date(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "date"}
+
+
+async def shown(world: World) -> list[object]:
+    """All that a world shows of itself, but for when its credentials were used."""
+    wallet = await world.wallet_id()
+    keys = good(await world.by_session("GET", "/api/v1/account/api-key"))
+    return [
+        good(await world.by_project("GET", "/api/v1/project")),
+        good(await world.by_project("GET", world.account())),
+        [
+            session["session_id"]
+            for session in good(await world.by_project("GET", world.account("/sessions")))
+        ],
+        [{**key, "last_used_at": None} for key in keys],
+        good(await world.by_session("GET", f"/api/v1/wallet/{wallet}")),
+        good(await world.by_session("GET", f"/api/v1/wallet/{wallet}/balance")),
+    ]
+
+
+@pytest.mark.parametrize(("method", "binding", "field"), ROUTES)
+async def test_strangers_thing_is_answered_as_one_that_does_not_exist(
+    neighbours: Neighbours, method: Method, binding: HttpBinding, field: str
+) -> None:
+    """Byte for byte under the same request id, whether its owner is near or far; and it stays as it is."""
+    asking = neighbours.asking
+    own = await ids_of(asking, method)
+    unknown = await ask(asking, method, binding, own | {field: UNKNOWN[field]})
+    refused(unknown, 404, CODES[field])
+    # An account of the same project is the project key's own.
+    owners = [neighbours.far] if field == "account_id" else [neighbours.near, neighbours.far]
+    if "ProjectApiKey" in method.full_name:
+        owners = [neighbours.far]
+    for owner in owners:
+        theirs = await ids_of(owner, method)
+        before = await shown(owner)
+        # With only this id theirs, and with every id theirs but the account that the path is about.
+        kept = {} if field == "account_id" else {"account_id": own["account_id"]}
+        for ids in (own | {field: theirs[field]}, theirs | kept):
+            answer = await ask(asking, method, binding, ids)
+            assert (answer.status_code, answer.content) == (404, unknown.content)
+            assert without_date(answer) == without_date(unknown)
+        assert await shown(owner) == before

@@ -1,0 +1,466 @@
+"""The way of a request through the edge: what reaches the services, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from chassis.errors import ERROR_TABLE, Code, Detail, SealgateError
+from sealgate.auth.v1 import account_pb2, identity_pb2
+from sealgate.common.v1 import method_rule_pb2, passport_pb2
+from sealgate.wallet.v1 import wallet_pb2
+from tests.contract.edge_harness import (
+    CREATE_ACCOUNT,
+    CURRENT_SESSION,
+    EXCHANGE,
+    GET_ACCOUNT,
+    JWKS,
+    LIST_ACCOUNTS,
+    LIST_WALLETS,
+    PASSPORT,
+    UPDATE_WALLET,
+    Reply,
+    RunningEdge,
+    running_edge,
+)
+
+REQUEST_ID: Final = "0189abcd-0000-7000-8000-0000000000aa"
+ROUTE_SECONDS: Final = 0.4
+BODY_MAX_BYTES: Final = 64 * 1024
+PLANTED: Final = "planted-sk_SECRET-postgres://u:p@h/d"
+
+
+def make_impatient(document: dict[str, Any]) -> None:
+    """Gives wallet's routes little time, and its cluster little room."""
+    resources = document["static_resources"]
+    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"][2]["route"]["timeout"] = f"{ROUTE_SECONDS}s"
+    resources["clusters"][2]["circuit_breakers"]["thresholds"][0]["max_requests"] = 2
+
+
+@pytest.fixture(scope="module")
+def serving(short_directory: Path) -> Iterator[RunningEdge]:
+    """One edge for this module."""
+    directory = short_directory / "edge-requests"
+    directory.mkdir()
+    with running_edge(directory, make_impatient) as running:
+        yield running
+
+
+@pytest.fixture
+def edge(serving: RunningEdge) -> RunningEdge:
+    """The edge, with services that have no script and no memory."""
+    serving.backend.calls.clear()
+    serving.backend.behaviours = {EXCHANGE: _issue}
+    serving.backend.raw_answers.clear()
+    return serving
+
+
+async def _issue(_: object) -> identity_pb2.ExchangeCredentialResponse:
+    return PASSPORT
+
+
+def answers(edge: RunningEdge, method: str, response: object) -> None:
+    """Lets a method answer `response`, or refuse with it when it is an exception."""
+
+    async def behave(_: object) -> object:
+        if isinstance(response, BaseException):
+            raise response
+        return response
+
+    edge.backend.behaviours[method] = behave
+
+
+def assert_error(reply: Reply, code: Code, *details: Detail) -> None:
+    """The reply is the error object of family P for `code`."""
+    row = ERROR_TABLE[code]
+    assert reply.status == row.http_status
+    assert reply.json == {
+        "success": False,
+        "response": row.message,
+        "error": {
+            "code": code.value,
+            "message": row.message,
+            "details": [{"path": detail.path, "message": detail.message} for detail in details],
+        },
+        "request_id": reply.headers["x-request-id"],
+    }
+    UUID(reply.headers["x-request-id"])
+
+
+def test_request_reaches_its_service_with_a_passport(edge: RunningEdge) -> None:
+    """A credential becomes a passport, the passport goes along, the answer comes back in its envelope."""
+    wallet = wallet_pb2.Wallet(wallet_id="w1", name="Wallet 1", position=1)
+    wallet.chains["POL"].address = "0xabc"
+    wallet.created_at.seconds = 1_767_225_600
+    answers(edge, LIST_WALLETS, wallet_pb2.ListWalletsResponse(wallets=[wallet]))
+
+    reply = edge.ask(
+        f"GET /api/v1/wallets\nX-API-KEY: sk_abc\nX-Request-Id: {REQUEST_ID}\nUser-Agent: test/1"
+    )
+
+    assert (reply.status, reply.headers["x-request-id"]) == (200, REQUEST_ID)
+    assert (reply.headers["content-type"], reply.headers["cache-control"]) == ("application/json", "no-store")
+    assert "server" not in reply.headers
+    assert reply.json == {
+        "success": True,
+        "response": [
+            {
+                "wallet_id": "w1",
+                "name": "Wallet 1",
+                "chains": {"POL": {"address": "0xabc"}},
+                "subaccount_index": 0,
+                "position": 1,
+                "autoredeem": False,
+                "created_at": "2026-01-01T00:00:00Z",
+            }
+        ],
+    }
+    (exchange,), (call,) = edge.backend.of(EXCHANGE), edge.backend.of(LIST_WALLETS)
+    assert exchange.request == identity_pb2.ExchangeCredentialRequest(
+        kind=method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_API_KEY, credential="sk_abc"
+    )
+    assert call.metadata["sealgate-passport-bin"] == PASSPORT.passport.SerializeToString()
+    for seen in (exchange, call):
+        assert seen.metadata["x-request-id"] == REQUEST_ID
+        assert seen.metadata["sealgate-client-address"] == "127.0.0.1"
+        assert seen.metadata["sealgate-user-agent"] == "test/1"
+
+
+def test_service_sees_nothing_that_a_client_sent_under_an_internal_name(edge: RunningEdge) -> None:
+    """Metadata is built from an allow-list: no header of a client's gets through, whatever its name."""
+    reply = edge.ask(
+        """GET /api/v1/wallets
+        X-API-KEY: sk_abc
+        Sealgate-Passport-Bin: Zm9yZ2Vk
+        Sealgate-Client-Address: 6.6.6.6
+        Sealgate-User-Agent: forged
+        X-Forwarded-For: 6.6.6.6
+        X-Request-Id: not-a-uuid
+        Grpc-Timeout: 1n
+        Grpc-Status: 0
+        Te: trailers
+        X-Anything: forged"""
+    )
+    assert reply.status == 200
+    (call,) = edge.backend.of(LIST_WALLETS)
+    ours = {"x-request-id", "sealgate-client-address", "sealgate-passport-bin"}
+    assert (
+        set(call.metadata) - {"user-agent", "te", "content-type", "accept-encoding", "grpc-accept-encoding"}
+        == ours
+    )
+    assert call.metadata["sealgate-client-address"] == "127.0.0.1"
+    assert call.metadata["sealgate-passport-bin"] == PASSPORT.passport.SerializeToString()
+    UUID(str(call.metadata["x-request-id"]))
+    assert call.metadata["x-request-id"] == reply.headers["x-request-id"]
+
+
+def test_subject_account_of_the_path_goes_into_the_exchange(edge: RunningEdge) -> None:
+    """Auth learns which account a project key acts on before the service does."""
+    answers(
+        edge,
+        GET_ACCOUNT,
+        account_pb2.GetAccountResponse(account=account_pb2.Account(account_id="a1", account_number=2**60)),
+    )
+    reply = edge.ask("GET /api/v1/project/account/a1\nX-Project-Api-Key: sk_p\nOrigin: https://page.example")
+    assert (reply.status, reply.json["response"]["account_number"]) == (200, 2**60)
+    (exchange,) = edge.backend.of(EXCHANGE)
+    assert exchange.request == identity_pb2.ExchangeCredentialRequest(
+        kind=method_rule_pb2.CREDENTIAL_KIND_PROJECT_KEY,
+        credential="sk_p",
+        origin="https://page.example",
+        subject_account_id="a1",
+    )
+    assert edge.backend.of(GET_ACCOUNT)[0].request.account_id == "a1"
+
+
+def test_creation_answers_201_with_what_was_made(edge: RunningEdge) -> None:
+    """A body becomes the request message, and the method's own success status is answered."""
+    answers(
+        edge, CREATE_ACCOUNT, account_pb2.CreateAccountResponse(account=account_pb2.Account(account_id="a1"))
+    )
+    reply = edge.post("/api/v1/project/account", b'{"metadata":{"n":1}}', "x-project-api-key: sk_p")
+    assert (reply.status, reply.json["response"]["account_id"]) == (201, "a1")
+    (call,) = edge.backend.of(CREATE_ACCOUNT)
+    assert call.request.metadata.fields["n"].number_value == 1
+
+
+@pytest.mark.parametrize("query", ["", "?", "?limit=7&offset=0"])
+def test_query_reaches_the_service(edge: RunningEdge, query: str) -> None:
+    """Paging goes along as it was asked, and absent stays absent."""
+    assert edge.ask(f"GET /api/v1/project/account{query}\nx-project-api-key: sk_p").status == 200
+    (call,) = edge.backend.of(LIST_ACCOUNTS)
+    assert call.request.HasField("limit") == (query == "?limit=7&offset=0")
+
+
+@pytest.mark.parametrize("headers", ["", "\ncontent-type: application/json", "\ncontent-length: 0"])
+def test_empty_body_is_an_empty_object(edge: RunningEdge, headers: str) -> None:
+    """No body is `{}`, with or without a Content-Type."""
+    assert edge.ask(f"POST /api/v1/project/account\nx-project-api-key: sk_p{headers}").status == 201
+
+
+def test_open_route_needs_no_credential(edge: RunningEdge) -> None:
+    """An open method is called without asking who calls, and its answer may be cached."""
+    answers(edge, JWKS, identity_pb2.GetJsonWebKeySetResponse(keys=[identity_pb2.JsonWebKey(kid="k1")]))
+    reply = edge.ask("GET /.well-known/jwks.json")
+    assert (reply.status, reply.json["keys"][0]["kid"]) == (200, "k1")
+    assert "cache-control" not in reply.headers
+    assert edge.backend.of(EXCHANGE) == []
+    assert "sealgate-passport-bin" not in edge.backend.of(JWKS)[0].metadata
+
+
+def test_head_answers_what_get_would_without_the_body(edge: RunningEdge) -> None:
+    """HEAD has GET's status and headers."""
+    get = edge.ask("GET /.well-known/jwks.json")
+    with edge.connect() as connection:
+        connection.sendall(b"HEAD /.well-known/jwks.json HTTP/1.1\r\nhost: e\r\nconnection: close\r\n\r\n")
+        answer = connection.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert f"content-length: {len(get.body)}" in answer
+    assert answer.endswith("\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        ("GET /api/v1/wallets", Code.API_KEY_REQUIRED),
+        ("POST /api/v1/account/session/expire", Code.SESSION_REQUIRED),
+        ("GET /api/v1/wallets\nx-api-key: a\nx-api-key: a", Code.CREDENTIAL_AMBIGUOUS),
+        ("GET /api/v1/wallets\nx-api-key: a\nauthorization: Bearer b", Code.CREDENTIAL_AMBIGUOUS),
+        ("GET /api/v1/wallets\nauthorization: Basic eDp5", Code.SESSION_INVALID),
+        ("GET /api/v1/nothing\nx-api-key: a", Code.ROUTE_NOT_FOUND),
+        ("GET /api/v1/wallet/a%2Fb\nx-api-key: a", Code.ROUTE_NOT_FOUND),
+        ("GET /sealgate.wallet.v1.WalletService/ListWallets\nx-api-key: a", Code.ROUTE_NOT_FOUND),
+        ("PATCH /api/v1/wallets\nx-api-key: a", Code.METHOD_NOT_ALLOWED),
+        ("POST /healthz", Code.METHOD_NOT_ALLOWED),
+        ("OPTIONS *", Code.ROUTE_NOT_FOUND),
+    ],
+)
+def test_request_is_refused_before_any_service_hears_of_it(edge: RunningEdge, head: str, code: Code) -> None:
+    """What the edge can tell by itself it answers by itself."""
+    reply = edge.ask(head)
+    assert_error(reply, code)
+    assert edge.backend.calls == []
+    assert ("allow" in reply.headers) == (code is Code.METHOD_NOT_ALLOWED)
+    assert ("www-authenticate" in reply.headers) == (reply.status == 401)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code", "detail"),
+    [
+        (b"{", (), Code.VALIDATION_ERROR, Detail("body", "must be JSON as RFC 8259 writes it")),
+        (b'{"x":1}', (), Code.VALIDATION_ERROR, Detail("x", "is not known here")),
+        (b"{}", ("content-encoding: gzip",), Code.UNSUPPORTED_MEDIA_TYPE, None),
+        (b"{}", ("content-type: text/plain",), Code.UNSUPPORTED_MEDIA_TYPE, None),
+    ],
+)
+def test_body_is_refused_when_it_is_not_what_the_method_takes(
+    edge: RunningEdge, body: bytes, headers: tuple[str, ...], code: Code, detail: Detail | None
+) -> None:
+    """A wrong body is refused with its path and never reaches the service."""
+    reply = edge.post("/api/v1/project/account", body, "x-project-api-key: sk_p", *headers)
+    assert_error(reply, code, *([detail] if detail else []))
+    assert edge.backend.of(CREATE_ACCOUNT) == []
+
+
+def test_body_on_a_get_is_taken_when_it_is_empty_json_only(edge: RunningEdge) -> None:
+    """A method without a body takes `{}` and refuses any member."""
+    for body, status in ((b"{}", 200), (b'{"a":1}', 400)):
+        head = (
+            f"GET /api/v1/wallets\nx-api-key: a\ncontent-type: application/json\ncontent-length: {len(body)}"
+        )
+        assert edge.ask(head, body).status == status
+
+
+def test_refusal_of_a_service_arrives_with_its_code_details_and_pause(edge: RunningEdge) -> None:
+    """The service's own error is what the client reads."""
+    details = [Detail("metadata.é", "is too large")]
+    error = SealgateError(Code.VALIDATION_ERROR, details=details, internal=PLANTED, retry_after_seconds=9)
+    answers(edge, CREATE_ACCOUNT, error)
+    reply = edge.post("/api/v1/project/account", b"{}", "x-project-api-key: sk_p")
+    assert_error(reply, Code.VALIDATION_ERROR, *details)
+    assert reply.headers["retry-after"] == "9"
+    assert reply.headers["cache-control"] == "no-store"
+
+
+def test_refusal_of_auth_ends_the_request(edge: RunningEdge) -> None:
+    """A credential that is no good never reaches the owning service."""
+    answers(edge, EXCHANGE, SealgateError(Code.SESSION_EXPIRED))
+    assert_error(edge.ask("GET /api/v1/wallets\nauthorization: Bearer x.y.z"), Code.SESSION_EXPIRED)
+    assert edge.backend.of(LIST_WALLETS) == []
+
+
+def test_credential_is_judged_before_the_body(edge: RunningEdge) -> None:
+    """Who may not ask is not told what would be wrong with the question."""
+    answers(edge, EXCHANGE, SealgateError(Code.API_KEY_INVALID))
+    assert_error(edge.post("/api/v1/project/account", b"{", "x-project-api-key: sk_p"), Code.API_KEY_INVALID)
+
+
+@pytest.mark.parametrize("method", [EXCHANGE, LIST_WALLETS])
+def test_unexpected_failure_behind_the_edge_shows_nothing_of_itself(edge: RunningEdge, method: str) -> None:
+    """The text of a service's exception, which gRPC sends along, reaches no client."""
+    answers(edge, method, ValueError(PLANTED))
+    reply = edge.ask("GET /api/v1/wallets\nx-api-key: sk_abc")
+    assert_error(reply, Code.INTERNAL)
+    assert b"planted" not in reply.body
+
+
+@pytest.mark.parametrize("raw", [None, b"\xff\xff\xff\xff", b"\x0a\x05ab"])
+def test_answer_that_is_no_message_is_internal(edge: RunningEdge, raw: bytes | None) -> None:
+    """No such method, or bytes that are not its response, are our failure, and stay ours."""
+    if raw is not None:
+        edge.backend.raw_answers[CURRENT_SESSION] = raw
+    assert_error(edge.ask("GET /api/v1/account/session\nx-api-key: sk_abc"), Code.INTERNAL)
+
+
+def test_answer_that_cannot_be_printed_is_internal(edge: RunningEdge) -> None:
+    """A response outside of the JSON dialect is our failure, and stays ours."""
+    account = account_pb2.Account()
+    account.metadata.fields["n"].number_value = float("nan")
+    answers(edge, GET_ACCOUNT, account_pb2.GetAccountResponse(account=account))
+    assert_error(edge.ask("GET /api/v1/project/account/a1\nx-project-api-key: sk_p"), Code.INTERNAL)
+
+
+@pytest.mark.parametrize("name", ["auth", "wallet"])
+def test_service_that_is_down_is_unavailable_until_it_is_back(edge: RunningEdge, name: str) -> None:
+    """A dead service is a 503 with a pause, never a 401, and is used again as soon as it is there."""
+    ask = "GET /api/v1/wallets\nx-api-key: sk_abc"
+    edge.run(edge.stop_server(name))
+    reply = edge.ask(ask)
+    assert_error(reply, Code.UNAVAILABLE)
+    assert reply.headers["retry-after"] == "1"
+    assert edge.ask("GET /readyz").status == 503
+    assert edge.ask("GET /healthz").status == 200
+    edge.run(edge.start_server(name))
+    deadline = time.monotonic() + 5
+    while (reply := edge.ask(ask)).status == 503 and time.monotonic() < deadline:
+        pass
+    assert reply.status == 200
+
+
+def test_readiness_asks_every_cluster(edge: RunningEdge) -> None:
+    """With all services up the edge is ready."""
+    reply = edge.ask("GET /readyz")
+    assert (reply.status, reply.json) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("method", [EXCHANGE, LIST_WALLETS])
+def test_request_ends_at_its_deadline(edge: RunningEdge, method: str) -> None:
+    """A service that hangs costs the route's time and no more."""
+
+    async def hang(_: object) -> object:
+        return await asyncio.Event().wait()
+
+    edge.backend.behaviours[method] = hang
+    started = time.monotonic()
+    assert_error(edge.ask("GET /api/v1/wallets\nx-api-key: sk_abc"), Code.DEADLINE_EXCEEDED)
+    assert time.monotonic() - started < ROUTE_SECONDS + 1
+
+
+def test_body_that_does_not_come_ends_at_the_deadline(edge: RunningEdge) -> None:
+    """A client that sends slowly has the route's time and no more."""
+    head = b"PUT /api/v1/wallet/w1 HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\ncontent-length: 10\r\n\r\n{"
+    (reply,) = edge.send(head)
+    assert_error(reply, Code.DEADLINE_EXCEEDED)
+    assert reply.headers["connection"] == "close"
+    assert edge.backend.calls == []
+
+
+@pytest.mark.parametrize("size", [BODY_MAX_BYTES, BODY_MAX_BYTES + 1])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_is_too_large_beyond_its_limit(edge: RunningEdge, size: int, chunked: bool) -> None:
+    """A body is bounded, whether its length was announced or has to be counted."""
+    body = b'{"name":"' + b"x" * (size - 11) + b'"}'
+    head = "PUT /api/v1/wallet/w1\nx-api-key: a\ncontent-type: application/json\n"
+    if chunked:
+        parts = [body[start : start + 1000] for start in range(0, size, 1000)]
+        framed = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+        reply = edge.ask(head + "transfer-encoding: chunked", framed)
+    else:
+        reply = edge.ask(head + f"content-length: {size}", body)
+    if size > BODY_MAX_BYTES:
+        assert_error(reply, Code.PAYLOAD_TOO_LARGE)
+        assert edge.backend.of(UPDATE_WALLET) == []
+    else:
+        assert reply.status == 200
+        assert len(edge.backend.of(UPDATE_WALLET)[0].request.name) == size - 11
+
+
+def test_body_is_too_large_as_soon_as_it_is_announced(edge: RunningEdge) -> None:
+    """What would be too large is not waited for."""
+    head = f"PUT /api/v1/wallet/w1\nx-api-key: a\ncontent-length: {BODY_MAX_BYTES + 1}"
+    assert_error(edge.ask(head), Code.PAYLOAD_TOO_LARGE)
+
+
+def test_requests_beyond_the_bound_are_refused_at_once(edge: RunningEdge) -> None:
+    """A full cluster answers OVERLOADED with a pause, and others are not touched."""
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    async def wait_for_leave(_: object) -> object:
+        entered.release()
+        await asyncio.to_thread(leave.wait, 5)
+        return wallet_pb2.ListWalletsResponse()
+
+    edge.backend.behaviours[LIST_WALLETS] = wait_for_leave
+    ask = b"GET /api/v1/wallets HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\nconnection: close\r\n\r\n"
+    with edge.connect() as first, edge.connect() as second:
+        for connection in (first, second):
+            connection.sendall(ask)
+        assert all(entered.acquire(timeout=5) for _ in range(2))
+        reply = edge.ask("GET /api/v1/wallets\nx-api-key: a")
+        assert_error(reply, Code.OVERLOADED)
+        assert reply.headers["retry-after"] == "1"
+        assert edge.ask("GET /api/v1/project/account\nx-project-api-key: a").status == 200
+        leave.set()
+        for connection in (first, second):
+            assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    assert edge.ask("GET /api/v1/wallets\nx-api-key: a").status == 200
+
+
+def test_slow_bodies_take_no_place_from_others(edge: RunningEdge) -> None:
+    """More clients than there are places, all sending slowly, keep nobody else out."""
+    head = b"PUT /api/v1/wallet/w1 HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\ncontent-length: 10\r\n\r\n{"
+    slow = [edge.connect() for _ in range(3)]
+    try:
+        for connection in slow:
+            connection.sendall(head)
+        assert edge.ask("GET /api/v1/wallets\nx-api-key: a").status == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_log_has_a_line_for_every_request_and_no_secret(edge: RunningEdge) -> None:
+    """Each request leaves its route, outcome and id; credentials, queries and texts of failures stay out."""
+    answers(edge, CREATE_ACCOUNT, ValueError(PLANTED))
+    with edge.logged() as lines:
+        ok = edge.ask(f"GET /api/v1/wallets\nx-api-key: sk_{PLANTED}\nuser-agent: {PLANTED}")
+        failed = edge.post("/api/v1/project/account", b"{}", f"x-project-api-key: {PLANTED}")
+        unknown = edge.ask(f"GET /{PLANTED}?token={PLANTED}\nauthorization: Bearer {PLANTED}")
+    assert "planted" not in "\n".join(lines)
+    written = {line["request_id"]: line for line in map(json.loads, lines) if line["message"] == "request"}
+    seen = [
+        (written[reply.headers["x-request-id"]]["route"], written[reply.headers["x-request-id"]]["outcome"])
+        for reply in (ok, failed, unknown)
+    ]
+    assert seen == [
+        ("/api/v1/wallets", "OK"),
+        ("/api/v1/project/account", "INTERNAL"),
+        (None, "ROUTE_NOT_FOUND"),
+    ]
+
+
+def test_passport_is_passed_on_byte_for_byte(edge: RunningEdge) -> None:
+    """The edge neither reads nor changes what auth signed."""
+    passport = passport_pb2.Passport(kid="other", claims=bytes(range(256)), signature=b"\0" * 64)
+    answers(edge, EXCHANGE, identity_pb2.ExchangeCredentialResponse(passport=passport))
+    edge.ask("GET /api/v1/wallets\nx-api-key: sk_abc")
+    assert edge.backend.of(LIST_WALLETS)[0].metadata["sealgate-passport-bin"] == passport.SerializeToString()

@@ -1,0 +1,371 @@
+"""The one table of who may call what, against the contract's, and what it refuses to contain."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+
+from chassis.clock import SystemClock
+from chassis.config import ServiceConfig
+from chassis.errors import Code, SealgateError
+from chassis.identity import PassportVerifier
+from chassis.ids import SystemIds
+from chassis.methods import CredentialKind, Effect, Exposure, Method, MethodTableError, method_table
+from chassis.rpc.credentials import PresentedCredential
+from chassis.rpc.server import RpcServer, Service
+from sealgate.common.v1 import method_rule_pb2 as rules
+
+GENERATED = Path(__file__).parents[2] / "gen"
+ACCOUNT = "/api/v1/project/account/{account_id}"
+WALLET = "/api/v1/wallet/{wallet_id}"
+POLICIES = {
+    "PK": frozenset({CredentialKind.PROJECT_KEY}),
+    "AS": frozenset({CredentialKind.ACCOUNT_SESSION}),
+    "AS AK": frozenset({CredentialKind.ACCOUNT_SESSION, CredentialKind.ACCOUNT_API_KEY}),
+    "AS AK DK": frozenset(
+        {CredentialKind.ACCOUNT_SESSION, CredentialKind.ACCOUNT_API_KEY, CredentialKind.DEVICE_KEY}
+    ),
+    "nobody": frozenset[CredentialKind](),
+}
+
+# What the contract says of each route, read off it by hand: RPC; verb and paths; status; who;
+# scope; module; effect; the answer (an array, an object, or the message with its members).
+PROJECT_ROUTES = """
+auth.Project.GetProject|GET /api/v1/project|200|PK|-|-|READ|object
+auth.Project.UpdateProject|PUT /api/v1/project|200|PK|-|-|WRITE|object
+keys.ApiKey.CreateProjectApiKey|POST /api/v1/project/api-key|201|PK|-|-|WRITE|object
+keys.ApiKey.ListProjectApiKeys|GET /api/v1/project/api-key|200|PK|-|-|READ|array
+keys.ApiKey.DeleteProjectApiKey|DELETE /api/v1/project/api-key/{public_key}|200|PK|-|-|REVOKE|message
+auth.Account.CreateAccount|POST /api/v1/project/account|201|PK|-|-|WRITE|object
+auth.Account.ListAccounts|GET /api/v1/project/account|200|PK|-|-|READ|array
+auth.Account.GetAccount|GET ACCOUNT|200|PK|-|-|READ|object
+auth.Account.ReplaceAccountMetadata|PUT ACCOUNT/metadata|200|PK|-|-|WRITE|object
+auth.Account.SetAccountStatus|PUT ACCOUNT/status|200|PK|-|-|WRITE|object
+auth.Session.CreateSession|POST ACCOUNT/session|201|PK|-|-|WRITE|object
+auth.Session.ListSessions|GET ACCOUNT/sessions|200|PK|-|-|READ|array
+auth.Session.RefreshSession|POST ACCOUNT/session/{session_id}/refresh|200|PK|-|-|WRITE|object
+auth.Session.ExpireSession|POST ACCOUNT/session/{session_id}/expire|200|PK|-|-|REVOKE|message
+auth.Session.ExpireAllSessions|POST ACCOUNT/sessions/expire-all|200|PK|-|-|REVOKE|message
+keys.ApiKey.CreateAccountApiKey|POST ACCOUNT/api-key|201|PK|-|-|WRITE|object
+keys.ApiKey.ListAccountApiKeys|GET ACCOUNT/api-key|200|PK|-|-|READ|array
+keys.ApiKey.UpdateAccountApiKey|PUT ACCOUNT/api-key/{public_key}|200|PK|-|-|WRITE|object
+keys.ApiKey.DeleteAccountApiKey|DELETE ACCOUNT/api-key/{public_key}|200|PK|-|-|REVOKE|message
+"""
+ACCOUNT_ROUTES = """
+auth.Session.GetCurrentSession|GET /api/v1/account/session|200|AS AK DK|account:read|-|READ|message
+auth.Session.ExpireCurrentSession|POST /api/v1/account/session/expire|200|AS|-|-|REVOKE|message
+keys.ApiKey.ListApiKeys|GET /api/v1/account/api-key|200|AS AK|account:read|-|READ|array
+keys.ApiKey.CreateApiKey|POST /api/v1/account/api-key|201|AS|keys:write|-|WRITE|object
+keys.ApiKey.UpdateApiKey|PUT /api/v1/account/api-key/{public_key}|200|AS|keys:write|-|WRITE|object
+keys.ApiKey.DeleteApiKey|DELETE /api/v1/account/api-key/{public_key}|200|AS|keys:write|-|REVOKE|message
+wallet.Wallet.ListWallets|GET /api/v1/wallets, /api/v1/wallet|200|AS AK DK|wallet:read|wallet|READ|array
+wallet.Wallet.ListChainWallets|GET /api/v1/wallet/pol|200|AS AK DK|wallet:read|wallet|READ|array
+wallet.Wallet.GetWallet|GET WALLET|200|AS AK DK|wallet:read|wallet|READ|object
+wallet.Wallet.CreateWallet|POST /api/v1/wallet|201|AS AK|wallet:write|wallet|WRITE|object
+wallet.Wallet.UpdateWallet|PUT WALLET|200|AS AK|wallet:write|wallet|WRITE|object
+wallet.Wallet.DeleteWallet|DELETE WALLET|200|AS AK|wallet:write|wallet|WRITE|message
+wallet.Wallet.ListBalances|GET WALLET/balance|200|AS AK DK|wallet:read|wallet|READ|array
+wallet.Wallet.GetChainBalance|GET POL/balance|200|AS AK DK|wallet:read|wallet|READ|object
+wallet.Wallet.ListTransfers|GET WALLET/transfers, POL/transfers|200|AS AK DK|wallet:read|wallet|READ|array
+auth.TokenKey.GetJsonWebKeySet|GET /.well-known/jwks.json|200|nobody|-|-|READ|bare
+"""
+# Without a route: RPC, exposure, callers, effect.
+HIDDEN_METHODS = """
+auth.Identity.ExchangeCredential|INTERNAL|edge keys wallet|READ
+auth.Identity.ListPassportKeys|INTERNAL|edge keys wallet|READ
+auth.Operator.CreateProject|OPERATOR||WRITE
+auth.Operator.ListProjects|OPERATOR||READ
+keys.Resolution.ResolveApiKey|INTERNAL|auth|READ
+keys.Resolution.FenceAccount|INTERNAL|auth|REVOKE
+keys.Operator.IssueProjectApiKey|OPERATOR||WRITE
+wallet.Operator.RecordDeposit|OPERATOR||WRITE
+"""
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a table above."""
+    return [line.split("|") for line in text.strip().splitlines()]
+
+
+ROUTES = rows(PROJECT_ROUTES) + rows(ACCOUNT_ROUTES)
+HIDDEN = rows(HIDDEN_METHODS)
+
+
+def all_services() -> list[ServiceDescriptor]:
+    """Every service of the committed descriptor set, so that none can be forgotten here."""
+    files = descriptor_pb2.FileDescriptorSet.FromString((GENERATED / "sealgate.binpb").read_bytes())
+    found = []
+    for file in files.file:
+        if file.package.startswith("sealgate."):
+            module = importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
+            found += list(module.DESCRIPTOR.services_by_name.values())
+    return found
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, Method]:
+    """The table of all processes together, by short names such as `auth.Session.ListSessions`."""
+    return {short(row): row for row in method_table(all_services()).values()}
+
+
+def short(row: Method) -> str:
+    """`/sealgate.auth.v1.SessionService/ListSessions` as the tables above write it."""
+    service, _, method = row.full_name.removeprefix("/").partition("/")
+    package, version, name = service.removeprefix("sealgate.").split(".")
+    assert version == "v1"
+    return f"{package}.{name.removesuffix('Service')}.{method}"
+
+
+def expand(bindings: str) -> list[tuple[str, str]]:
+    """Verb and template of each path in `GET ACCOUNT/session, POL/balance`."""
+    verb, _, paths = bindings.partition(" ")
+    words = {"ACCOUNT": ACCOUNT, "WALLET": WALLET, "POL": "/api/v1/wallet/pol/{wallet_id}"}
+    found = []
+    for path in paths.split(", "):
+        first, slash, rest = path.partition("/")
+        found.append((verb, words.get(first, first) + slash + rest))
+    return found
+
+
+def test_every_method_is_written_down_here(table: dict[str, Method]) -> None:
+    """A new method needs a line in this file too, where somebody reads it against the contract."""
+    assert sorted(table) == sorted(cells[0] for cells in ROUTES + HIDDEN)
+
+
+@pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
+def test_route_is_that_of_the_contract(table: dict[str, Method], cells: list[str]) -> None:
+    """Path, verb, status, who, scope, module, effect and shape of the answer."""
+    name, bindings, status, who, scope, module, effect, answer = cells
+    row = table[name]
+    assert [(item.verb, item.template) for item in row.bindings] == expand(bindings)
+    assert row.success_status == int(status)
+    assert row.accepts == POLICIES[who]
+    assert (row.scope or "-", row.module or "-", row.effect.name) == (scope, module, effect)
+    shape = "array" if row.list_field else "object" if row.object_field else "message"
+    assert shape == (answer if answer != "bare" else "message")
+    assert row.envelope.name == ("BARE" if answer == "bare" else "PLATFORM")
+    assert row.exposure is (Exposure.OPEN if who == "nobody" else Exposure.PUBLIC)
+
+
+@pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
+def test_route_names_its_account_when_a_project_key_acts_on_one(
+    table: dict[str, Method], cells: list[str]
+) -> None:
+    """An account in the path is the subject that auth checks, and there is no other subject."""
+    row = table[cells[0]]
+    in_path = "{account_id}" in row.bindings[0].template
+    assert row.subject_account_field == ("account_id" if in_path else None)
+    assert in_path <= (row.accepts == POLICIES["PK"])
+
+
+@pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
+def test_route_follows_from_its_verb(table: dict[str, Method], cells: list[str]) -> None:
+    """Reads are GETs without a body, writes are not; a body is the whole message or none."""
+    row = table[cells[0]]
+    for binding in row.bindings:
+        assert (binding.verb == "GET") == (row.effect is Effect.READ)
+        assert binding.has_body == (binding.verb in ("POST", "PUT"))
+        for part in binding.template.split("/"):
+            if part.startswith("{"):
+                assert part.strip("{}") in row.descriptor.input_type.fields_by_name
+
+
+@pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
+def test_route_is_counted_by_the_limit_of_its_effect(table: dict[str, Method], cells: list[str]) -> None:
+    """Reads by the reads' limit, writes by the writes'; what is open to all is counted elsewhere."""
+    row = table[cells[0]]
+    by_effect = {Effect.READ: rules.RATE_CLASS_READ}.get(row.effect, rules.RATE_CLASS_WRITE)
+    assert row.rate_class == (rules.RATE_CLASS_NONE if row.exposure is Exposure.OPEN else by_effect)
+
+
+def test_no_two_routes_are_the_same(table: dict[str, Method]) -> None:
+    """A verb and a path lead to one method."""
+    routes = [
+        (
+            binding.verb,
+            "/".join("{}" if part.startswith("{") else part for part in binding.template.split("/")),
+        )
+        for row in table.values()
+        for binding in row.bindings
+    ]
+    assert len(routes) == len(set(routes))
+
+
+@pytest.mark.parametrize("cells", HIDDEN, ids=[cells[0] for cells in HIDDEN])
+def test_hidden_method_is_as_the_design_says(table: dict[str, Method], cells: list[str]) -> None:
+    """Internal and operator methods: who calls them, what they do, and no way in from outside."""
+    name, exposure, callers, effect = cells
+    row = table[name]
+    assert (row.exposure.name, row.effect.name) == (exposure, effect)
+    assert list(row.callers) == callers.split()
+    assert (row.accepts, row.bindings, row.rate_class) == (frozenset(), (), rules.RATE_CLASS_NONE)
+
+
+@pytest.mark.parametrize("name", ["ExchangeCredentialRequest.credential", "IssuedSession.session_token"])
+def test_secret_field_is_redacted_when_a_message_is_printed(name: str) -> None:
+    """Fields that hold a secret are marked in the proto, so that tools do not print them."""
+    secret_fields = {
+        f"{message.name}.{field.name}"
+        for service in all_services()
+        for message in service.file.message_types_by_name.values()
+        for field in message.fields
+        if field.GetOptions().debug_redact
+    }
+    assert secret_fields == {
+        "ExchangeCredentialRequest.credential",
+        "IssuedSession.session_token",
+        "IssuedApiKey.secret_key",
+    }
+    assert name in secret_fields
+
+
+Change = Callable[[descriptor_pb2.MethodOptions], object]
+
+
+def service_with(change: Change) -> ServiceDescriptor:
+    """A service whose one method has a good PUBLIC row, apart from the change."""
+    file = descriptor_pb2.FileDescriptorProto(name="strange.proto", package="strange.v1", syntax="proto3")
+    question = file.message_type.add(name="AskRequest")
+    question.field.add(name="account_id", number=1, type=9, label=1)
+    answer = file.message_type.add(name="AskResponse")
+    answer.field.add(name="account", number=1, type=9, label=1)
+    answer.field.add(name="accounts", number=2, type=9, label=3)
+    method = file.service.add(name="StrangeService").method.add(
+        name="Ask", input_type=".strange.v1.AskRequest", output_type=".strange.v1.AskResponse"
+    )
+    rule = method.options.Extensions[rules.rule]
+    rule.exposure = rules.EXPOSURE_PUBLIC
+    rule.accepts.append(rules.CREDENTIAL_KIND_PROJECT_KEY)
+    rule.effect = rules.EFFECT_READ
+    rule.envelope = rules.ENVELOPE_PLATFORM
+    rule.rate_class = rules.RATE_CLASS_READ
+    rule.subject_account_field = "account_id"
+    rule.object_field = "account"
+    method.options.Extensions[annotations_pb2.http].get = "/api/v1/ask/{account_id}"
+    change(method.options)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindServiceByName("strange.v1.StrangeService")
+
+
+def rule_with(**changes: object) -> Change:
+    """A change of members of the rule; None clears one."""
+
+    def change(options: descriptor_pb2.MethodOptions) -> None:
+        rule = options.Extensions[rules.rule]
+        for name, value in changes.items():
+            rule.ClearField(name)  # type: ignore[arg-type]  # a field's name
+            if isinstance(value, list):
+                getattr(rule, name).extend(value)
+            elif value is not None:
+                setattr(rule, name, value)
+
+    return change
+
+
+def without_route(change: Change) -> Change:
+    """A change of a method that has no REST path either."""
+
+    def both(options: descriptor_pb2.MethodOptions) -> None:
+        options.ClearExtension(annotations_pb2.http)
+        change(options)
+
+    return both
+
+
+def test_good_row_is_taken() -> None:
+    """What the refusals below change one thing of is right itself."""
+    [row] = method_table([service_with(lambda options: None)]).values()
+    assert row.full_name == "/strange.v1.StrangeService/Ask"
+    assert (row.success_status, row.subject_account_field, row.object_field) == (200, "account_id", "account")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda options: options.ClearExtension(rules.rule), "has no access rule"),
+        (lambda options: options.Clear(), "has no access rule"),
+        (rule_with(exposure=None), "does not state its Exposure"),
+        (rule_with(exposure=99), "does not state its Exposure"),
+        (rule_with(effect=None), "does not state its Effect"),
+        (rule_with(effect=99), "does not state its Effect"),
+        (rule_with(accepts=[rules.CREDENTIAL_KIND_UNSPECIFIED]), "does not state its CredentialKind"),
+        (rule_with(accepts=[99]), "does not state its CredentialKind"),
+        (rule_with(envelope=99), "does not state its Envelope"),
+        (rule_with(scope=99), "names a scope or module that does not exist"),
+        (rule_with(module=99), "names a scope or module that does not exist"),
+        (rule_with(accepts=[]), "accepts no credential"),
+        (rule_with(rate_class=None), "has no rate class"),
+        (rule_with(rate_class=rules.RATE_CLASS_NONE), "no limit counts it"),
+        (rule_with(envelope=None), "has a REST path but no envelope"),
+        (
+            without_route(rule_with(exposure=rules.EXPOSURE_INTERNAL)),
+            "accepts credentials that nothing asks for",
+        ),
+        (rule_with(exposure=rules.EXPOSURE_OPEN), "accepts credentials that nothing asks for"),
+        (
+            rule_with(exposure=rules.EXPOSURE_INTERNAL, accepts=[]),
+            "has a REST path but is not for customers",
+        ),
+        (
+            rule_with(exposure=rules.EXPOSURE_OPERATOR, accepts=[]),
+            "has a REST path but is not for customers",
+        ),
+        (rule_with(callers=["edge"]), "names callers that cannot be told apart"),
+        (rule_with(subject_account_field="account"), "names a subject field it does not have"),
+        (rule_with(object_field="account_id"), "names an answer field it does not have"),
+        (rule_with(object_field=None, list_field="nothing"), "names an answer field it does not have"),
+        (rule_with(list_field="accounts"), "names two answer fields"),
+    ],
+)
+def test_row_is_refused_when_it_contradicts_itself(change: Change, complaint: str) -> None:
+    """Each contradiction alone stops the table, and the text names the method."""
+    with pytest.raises(MethodTableError) as raised:
+        method_table([service_with(change)])
+    assert str(raised.value).startswith("/strange.v1.StrangeService/Ask ")
+    assert complaint in str(raised.value)
+
+
+async def no_keys() -> dict[str, bytes]:
+    """Nothing is ever asked."""
+    return {}
+
+
+class NoExchanger:
+    """Nothing is ever exchanged."""
+
+    async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
+        """See `chassis.rpc.exchange.Exchanger`."""
+        raise SealgateError(Code.INTERNAL)
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_process_does_not_start_when_one_of_its_methods_has_no_rule(position: int) -> None:
+    """A server with a method that says nothing about access cannot even be made."""
+    config = ServiceConfig.model_validate(
+        {
+            "audience": "test",
+            "database": {"dsn": "none"},
+            "public": {"address": "127.0.0.1:0"},
+            "internal": "unix:/nowhere.sock",
+        }
+    )
+    descriptors = [service_with(lambda options: None)]
+    descriptors.insert(position, service_with(lambda options: options.Clear()))
+    clock = SystemClock()
+    with pytest.raises(MethodTableError, match="has no access rule"):
+        RpcServer(
+            config,
+            [Service(descriptor, object(), lambda servicer, server: None) for descriptor in descriptors],
+            clock=clock,
+            ids=SystemIds(clock),
+            verifier=PassportVerifier("test", clock, no_keys),
+            exchanger=NoExchanger(),
+            closers=(),
+        )

@@ -1,0 +1,41 @@
+"""Every statement of a service is used, and every one that is used exists."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from chassis.db.queries import load_queries
+
+SERVICES = Path(__file__).parents[2] / "services"
+
+
+def used_names(source: str) -> set[str]:
+    """The attributes read from whatever `load_queries(…)` was assigned to."""
+    tree = ast.parse(source)
+    holders = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+        and node.value.func.id == "load_queries"
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in holders
+    }
+
+
+@pytest.mark.parametrize("path", sorted(SERVICES.glob("*/queries.sql")), ids=lambda path: path.parent.name)
+def test_service_uses_exactly_the_statements_it_has(path: Path) -> None:
+    """A misspelt name fails here and not in a request; a statement nobody uses is deleted."""
+    used: set[str] = set()
+    for module in path.parent.rglob("*.py"):
+        used |= used_names(module.read_text(encoding="utf-8"))
+    assert used == load_queries(path).names
