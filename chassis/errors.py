@@ -169,6 +169,9 @@ _ROWS: Final = (
     (Code.INTERNAL, 500, "INTERNAL", "Something went wrong on our side; quote the request id."),
 )
 
+# After these a repeat makes sense, and at once makes none.
+_PAUSE_SECONDS: Final = {Code.OVERLOADED: 1, Code.UNAVAILABLE: 1}
+
 ERROR_TABLE: Final[dict[Code, ErrorRow]] = {row[0]: ErrorRow(*row) for row in _ROWS}
 
 
@@ -203,7 +206,7 @@ class SealgateError(Exception):
             for detail in details[:ERROR_DETAILS_COUNT]
         )
         self.internal = internal
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds = retry_after_seconds or _PAUSE_SECONDS.get(code)
 
     @property
     def row(self) -> ErrorRow:

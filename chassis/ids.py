@@ -9,6 +9,9 @@ from typing import Final, Protocol
 
 from chassis.clock import Clock
 
+# Where version and variant stand, and what stands there.
+_FIXED_BITS: Final = 0xF << 76 | 0x3 << 62
+_VERSION_7: Final = 0x7 << 76 | 0x2 << 62
 _UUID_TEXT: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -41,11 +44,8 @@ class SystemIds:
 
 def uuid7_from(now_ns: int, random_10_bytes: bytes) -> uuid.UUID:
     """Builds the UUIDv7 of a time (Unix nanoseconds, kept to the millisecond) and 10 random bytes."""
-    head = (now_ns // 1_000_000).to_bytes(6, "big")
-    value = bytearray(head + random_10_bytes)
-    value[6] = (value[6] & 0x0F) | 0x70
-    value[8] = (value[8] & 0x3F) | 0x80
-    return uuid.UUID(bytes=bytes(value))
+    value = now_ns // 1_000_000 << 80 | int.from_bytes(random_10_bytes, "big")
+    return uuid.UUID(int=value & ~_FIXED_BITS | _VERSION_7)
 
 
 def parse_uuid(text: str) -> uuid.UUID | None:

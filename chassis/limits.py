@@ -14,7 +14,10 @@ HEADERS_MAX_BYTES: Final = 32 * 1024
 JSON_MAX_DEPTH: Final = 32
 USER_AGENT_MAX_CHARACTERS: Final = 512
 
-# Connections of the edge
+# The edge
+# Requests on their way to one service: a fraction of a second's work, so that whoever is let in is
+# answered well within the deadline.
+EDGE_CLUSTER_REQUESTS_COUNT: Final = 256
 EDGE_CONNECTIONS_COUNT: Final = 8192
 # Descriptors that the edge keeps free of connections, for everything else.
 EDGE_SPARE_DESCRIPTORS_COUNT: Final = 256
@@ -36,6 +39,13 @@ RPC_CONCURRENT_COUNT: Final = 512
 # The core answers a bare CANCELLED past its own bound, so that one lies far beyond ours.
 RPC_PENDING_COUNT: Final = 20_000
 DRAIN_SECONDS: Final = 5.0
+# Reflection, which anybody may ask: streams at once in one listener, and how long each may stay.
+REFLECTION_STREAMS_COUNT: Final = 16
+REFLECTION_STREAM_SECONDS: Final = 10.0
+# A public connection is asked to reconnect after so long, and its calls are ended after the grace:
+# the core bounds nothing else about a call whose message never comes.
+PUBLIC_CONNECTION_AGE_MS: Final = 300_000
+PUBLIC_CONNECTION_GRACE_MS: Final = 30_000
 
 # Credentials
 TOKEN_MAX_BYTES: Final = 2048

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from chassis.rpc.context import current_or_none
 
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 _FIELDS: Final = "sealgate_fields"
 _FRAMES_COUNT: Final = 20
 _SECRETS: Final = re.compile(
@@ -27,6 +28,7 @@ _SECRETS: Final = re.compile(
     r"|postgres(?:ql)?://\S+"  # DSNs
     r"|(?i:password)\s*=\s*\S+"
 )
+_OWN_PACKAGES: Final = frozenset({"chassis", "services", "edge", "cli"})
 _REDACTED: Final = "[redacted]"
 
 
@@ -53,7 +55,7 @@ class JsonFormatter(logging.Formatter):
         line.update({name: _rendered(value) for name, value in fields.items()})
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = describe(record.exc_info[1])
-        return json.dumps(line, separators=(",", ":"))
+        return _to_json(line)
 
 
 def redact(text: str) -> str:
@@ -84,6 +86,10 @@ def configure_logging(service: str, level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.raiseExceptions = False
+    # Nobody reads these, and finding them out is a good part of the cost of a line.
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
 
 
 def log_event(logger: logging.Logger, level: int, message: str, **fields: object) -> None:
@@ -93,20 +99,19 @@ def log_event(logger: logging.Logger, level: int, message: str, **fields: object
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The record's text with exceptions named by their type only."""
+    """The record's text; of a library's record only the fixed part, and its first line.
+
+    What a library puts into its text is whatever it had in hand: gRPC, for one, logs the bytes of
+    metadata that it cannot decode, and asyncio the exceptions that nobody waited for.
+    """
     if isinstance(record.msg, BaseException):
         return type(record.msg).__name__
-    arguments = record.args
-    if isinstance(arguments, tuple):
-        arguments = tuple(
-            type(item).__name__ if isinstance(item, BaseException) else item for item in arguments
-        )
+    if record.name.partition(".")[0] not in _OWN_PACKAGES:
+        return str(record.msg).partition("\n")[0]
     try:
-        text = str(record.msg) % arguments if arguments else str(record.msg)
+        return record.getMessage()
     except Exception:  # noqa: BLE001  (a line that cannot be composed must not be lost)
         return f"unreadable log message from {record.filename}:{record.lineno}"
-    # asyncio puts the exceptions of tasks that nobody waited for into further lines.
-    return text.partition("\n")[0] if record.name == "asyncio" else text
 
 
 def _rendered(value: object) -> object:

@@ -104,6 +104,27 @@ def method_table(services: Iterable[ServiceDescriptor]) -> Mapping[str, Method]:
     }
 
 
+def foreign_row(method: MethodDescriptor) -> Method:
+    """The row of a method of another's proto, such as health: open to all, reads, not over REST."""
+    return Method(
+        full_name=f"/{method.containing_service.full_name}/{method.name}",
+        exposure=Exposure.OPEN,
+        callers=(),
+        accepts=frozenset(),
+        scope=None,
+        module=None,
+        effect=Effect.READ,
+        envelope=Envelope.NONE,
+        success_status=200,
+        rate_class=rules.RATE_CLASS_NONE,
+        subject_account_field=None,
+        list_field=None,
+        object_field=None,
+        bindings=(),
+        descriptor=method,
+    )
+
+
 def scope_text(scope: int) -> str | None:
     """`SCOPE_ACCOUNT_READ` as messages write it, `account:read`; None for no scope."""
     if scope == rules.SCOPE_UNSPECIFIED:

@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ LAYOUT_VERSION: Final = "1"
 SOCKET_PATH_MAX_BYTES: Final = 107
 # The longest name put below each of the two socket directories.
 LONGEST_SOCKET_NAME: Final = ".s.PGSQL.65535.lock"
+_PLAIN_PATH: Final = re.compile(r"[\w/.,+@ -]+")
 LOG_MAX_BYTES: Final = 10 * 1024 * 1024
 
 
@@ -32,6 +35,7 @@ class DataDirectory:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._lock: int | None = None
+        self._temporary: list[Path] = []
 
     @property
     def postgres(self) -> Path:
@@ -87,15 +91,16 @@ class DataDirectory:
         try:
             self._make_root()
             self._take_lock()
+            # First of all, so that a start that is cut short leaves nothing that looks foreign.
+            (self.root / MARKER).write_text(LAYOUT_VERSION + "\n", encoding="ascii")
             for path in (self.config, self.keys, self.logs):
                 path.mkdir(mode=0o700, exist_ok=True)
-            place_sockets(self.root / "sockets")
+            self._place_sockets(self.root / "sockets")
             # Postgres makes the other one, for the user that it runs as.
-            place_sockets(self.root / "postgres-sockets")
+            self._place_sockets(self.root / "postgres-sockets")
             self.sockets.mkdir(mode=0o700, exist_ok=True)
             for stale in self.sockets.iterdir():
                 stale.unlink()
-            (self.root / MARKER).write_text(LAYOUT_VERSION + "\n", encoding="ascii")
         except OSError as error:
             raise DataDirectoryError(f"cannot write to {self.root}: {error.strerror}") from error
 
@@ -129,8 +134,24 @@ class DataDirectory:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
 
+    def _place_sockets(self, path: Path) -> None:
+        """Sees to it that sockets below `path`, resolved, have names that every part can use.
+
+        A `path` that is too long for them, or has characters that mean something in gRPC's targets,
+        becomes a link into a fresh private directory among the temporary ones; never into that of last
+        time, which anybody could have put there since.
+        """
+        if path.is_symlink():
+            path.unlink()
+        length_bytes = len(os.fsencode(path / LONGEST_SOCKET_NAME))
+        if length_bytes > SOCKET_PATH_MAX_BYTES or not _PLAIN_PATH.fullmatch(str(path)):
+            self._temporary.append(Path(tempfile.mkdtemp(prefix="sealgate-")))
+            path.symlink_to(self._temporary[-1] / path.name)
+
     def release(self) -> None:
-        """Gives the directory back before this process ends."""
+        """Gives the directory back before this process ends; what was made elsewhere goes away."""
+        while self._temporary:
+            shutil.rmtree(self._temporary.pop(), ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -164,18 +185,6 @@ class DataDirectory:
         if not isinstance(document, dict):
             return {}
         return {name: port for name, port in document.items() if isinstance(port, int) and 0 < port < 1 << 16}
-
-
-def place_sockets(path: Path) -> None:
-    """Sees to it that sockets below `path`, resolved, have short enough names.
-
-    A `path` that is too long itself becomes a link into a fresh private directory among the
-    temporary ones; never into that of last time, which anybody could have put there since.
-    """
-    if path.is_symlink():
-        path.unlink()
-    if len(os.fsencode(path / LONGEST_SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
-        path.symlink_to(Path(tempfile.mkdtemp(prefix="sealgate-")) / path.name)
 
 
 def write_atomically(path: Path, text: str, *, mode: int) -> None:

@@ -20,10 +20,12 @@ class Demo:
 
     @classmethod
     def read(cls, path: Path) -> Demo:
-        """What an earlier start has kept; nothing, when there was none."""
+        """What an earlier start has kept; nothing, when there was none. Raises ValueError if spoilt."""
         if not path.exists():
             return cls()
         document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("not a JSON object")
         return cls(**{name: str(document.get(name, "")) for name in asdict(cls())})
 
     def write(self, path: Path) -> None:

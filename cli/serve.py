@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def serve(name: str, config_file: Path) -> None:
     parent = os.environ.pop(PARENT_VARIABLE, "")
     if parent:
         end_with_parent(int(parent))
+    # Loading makes hundreds of thousands of objects and frees few: collecting amid it is a seventh
+    # of the start. `run` turns it on again.
+    gc.disable()
     from cli.serving import run
 
     run(name, config_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -103,6 +104,9 @@ async def _serve(name: str, config_file: Path) -> None:
     clock = SystemClock()
     server = await _BUILDERS[name](config_file, clock, SystemIds(clock))
     await server.start()
+    # What was loaded stays for good, so the collector need not look at it ever again.
+    gc.freeze()
+    gc.enable()
     with contextlib.ExitStack() as signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             signals.callback(loop.remove_signal_handler, number)

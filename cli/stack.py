@@ -75,7 +75,9 @@ class Stack:
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal)
+            # `nohup` means that a closed terminal is no reason to stop.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
         self._stop_signals += 1
@@ -171,7 +173,12 @@ class Stack:
             ) from None
 
     async def _seed(self) -> None:
-        demo = Demo.read(self._data.demo_file)
+        try:
+            demo = Demo.read(self._data.demo_file)
+        except ValueError:
+            raise CommandFailed(
+                f"{self._data.demo_file} is spoilt; delete it, and the next start makes another demo"
+            ) from None
         header = {"X-PROJECT-API-KEY": demo.project_api_key}
         # Most starts find all done, and need none of what seeding needs.
         if not demo.is_complete or await http_status(self._http, "/api/v1/project", header) != 200:
@@ -222,4 +229,5 @@ class Stack:
         await self._supervisor.stop(_LAST_FIRST)
         if self._ready and self._ready_file is not None:
             self._ready_file.unlink(missing_ok=True)
+        self._data.release()
         say("Stopped.")

@@ -10,7 +10,6 @@ import yaml
 
 from chassis.clock import Clock
 from chassis.ids import Ids
-from chassis.keyring import create_key
 from cli.data_directory import DataDirectory, write_atomically
 from cli.network import Address
 
@@ -25,6 +24,8 @@ def make_signing_keys(data: DataDirectory, clock: Clock, ids: Ids) -> None:
     for purpose in ("passport", "session"):
         directory = data.keys / purpose
         if not any(directory.glob("*.json")):
+            from chassis.keyring import create_key
+
             create_key(directory, ids.seed(), clock.now_ns())
 
 

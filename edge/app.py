@@ -48,10 +48,12 @@ class EdgeApp:
         started_ns = self._clock.monotonic_ns()
         headers = RequestHeaders(scope["headers"])
         request_id = headers.request_id() or self._ids.uuid7()
-        address = headers.client_address(scope["client"][0], self._trusted_hops_count)
+        # A peer that has gone already has no address any more.
+        peer = scope["client"][0] if scope["client"] else ""
+        address = headers.client_address(peer, self._trusted_hops_count)
         enter(RequestContext(request_id, client_address=address, user_agent=headers.user_agent()))
         endpoint: Endpoint | None = None
-        outcome = "OK"
+        outcome = {"outcome": "OK"}
         try:
             found = self._routes.match(scope["method"], scope["raw_path"])
             endpoint = found.endpoint
@@ -59,46 +61,31 @@ class EdgeApp:
                 Request(request_id, headers, found.variables, scope["query_string"], receive)
             )
         except ClientGoneError:
-            self._write(scope["method"], endpoint, None, "CLIENT_GONE", started_ns)
+            self._write(scope["method"], endpoint, started_ns, outcome="CLIENT_GONE")
             return
         except Exception as raised:  # noqa: BLE001  (the one place that must let nothing through)
             error = error_from_exception(raised)
-            outcome = error.code.value
+            outcome = {"outcome": error.code.value}
+            if error.internal:
+                outcome["reason"] = error.internal
             answer = error_answer(error, request_id, endpoint.method if endpoint else None)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
-        self._write(scope["method"], endpoint, answer.status, outcome, started_ns)
+        self._write(scope["method"], endpoint, started_ns, status=answer.status, **outcome)
 
     def refuse(self, error: SealgateError, raw_headers: RawHeaders) -> Answer:
         """The answer for what is not even a request; `raw_headers` is as much of it as there was."""
         request_id: uuid.UUID = RequestHeaders(raw_headers).request_id() or self._ids.uuid7()
         answer = error_answer(error, request_id)
-        log_event(
-            _logger,
-            logging.INFO,
-            "request",
-            request_id=str(request_id),
-            status=answer.status,
-            outcome=error.code.value,
-        )
+        fields = {"request_id": str(request_id), "outcome": error.code, "status": answer.status}
+        log_event(_logger, logging.INFO, "request", **fields)
         return answer
 
-    def _write(
-        self, verb: str, endpoint: Endpoint | None, status: int | None, outcome: str, started_ns: int
-    ) -> None:
-        took = (self._clock.monotonic_ns() - started_ns) // _NANOSECONDS_PER_MICROSECOND
+    def _write(self, verb: str, endpoint: Endpoint | None, started_ns: int, **fields: object) -> None:
+        took_us = (self._clock.monotonic_ns() - started_ns) // _NANOSECONDS_PER_MICROSECOND
         # The route's own path: the one that was sent can hold anything, secrets included.
         route = endpoint.template if endpoint else None
-        log_event(
-            _logger,
-            logging.INFO,
-            "request",
-            verb=verb,
-            route=route,
-            status=status,
-            outcome=outcome,
-            took_us=took,
-        )
+        log_event(_logger, logging.INFO, "request", verb=verb, route=route, took_us=took_us, **fields)
 
 
 class Edge:

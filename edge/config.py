@@ -14,13 +14,14 @@ from typing import Any, Final
 from chassis.config import ConfigError, load_config
 from chassis.limits import (
     BODY_MAX_BYTES,
+    EDGE_CLUSTER_REQUESTS_COUNT,
     HEADERS_MAX_BYTES,
     REQUEST_DEADLINE_SECONDS,
-    RPC_CONCURRENT_COUNT,
 )
 from edge import envoy
 
 _KIB: Final = 1024
+_DEADLINE: Final = f"{REQUEST_DEADLINE_SECONDS:g}s"
 _TYPE: Final = "type.googleapis.com/envoy.extensions.filters."
 
 # What each service serves over REST; deploy/edge.yaml and `sealgate up` say the same.
@@ -186,7 +187,6 @@ def bootstrap(
 
 
 def _manager_document(descriptor: Path) -> dict[str, Any]:
-    timeout = f"{REQUEST_DEADLINE_SECONDS:g}s"
     return {
         "@type": _TYPE + "network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "public",
@@ -204,7 +204,7 @@ def _manager_document(descriptor: Path) -> dict[str, Any]:
                     "routes": [
                         {
                             "match": {"prefix": f"/sealgate.{name}.v1."},
-                            "route": {"cluster": name, "timeout": timeout},
+                            "route": {"cluster": name, "timeout": _DEADLINE},
                         }
                         for name in SERVICES
                     ],
@@ -222,7 +222,7 @@ def _filter_documents(descriptor: Path) -> list[dict[str, Any]]:
             "@type": _TYPE + "http.ext_authz.v3.ExtAuthz",
             "transport_api_version": "V3",
             "status_on_error": {"code": "ServiceUnavailable"},
-            "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "2s"},
+            "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": _DEADLINE},
         },
         "grpc_json_transcoder": {
             "@type": _TYPE + "http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
@@ -244,7 +244,7 @@ def _cluster_document(name: str, socket: Path) -> dict[str, Any]:
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
-        "circuit_breakers": {"thresholds": [{"max_requests": RPC_CONCURRENT_COUNT}]},
+        "circuit_breakers": {"thresholds": [{"max_requests": EDGE_CLUSTER_REQUESTS_COUNT}]},
         "typed_extension_protocol_options": {
             envoy.HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{envoy.HTTP_OPTIONS}",

@@ -12,8 +12,6 @@ from chassis.errors import Code, SealgateError
 from chassis.ids import parse_uuid
 from chassis.limits import USER_AGENT_MAX_CHARACTERS
 
-# What an HTTP/2 header, and so gRPC metadata, cannot carry.
-_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
 _JSON_TYPE: Final = re.compile(r'application/json(?:\s*;\s*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE)
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -38,8 +36,8 @@ class RequestHeaders:
         return None if text is None else parse_uuid(text.strip().lower())
 
     def user_agent(self) -> str:
-        """What the client says it is, cut to a bounded length of printable ASCII."""
-        return _NOT_PRINTABLE.sub("?", self._values.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS])
+        """What the client says it is, cut to a bounded length."""
+        return self._values.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS]
 
     def client_address(self, peer: str, trusted_hops_count: int) -> str:
         """The client's network address: the peer's, or what the outermost trusted proxy saw.

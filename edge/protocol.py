@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -58,12 +59,14 @@ class EdgeServerConfig(uvicorn.Config):
             lifespan="off",
             log_config=None,
             access_log=False,
+            # uvicorn's own lines about starting and stopping say nothing that ours do not.
+            log_level="warning",
             # The peer's address is the edge's to judge, not uvicorn's.
             proxy_headers=False,
             server_header=False,
             backlog=backlog_count,
-            timeout_keep_alive=int(idle_seconds),
-            timeout_graceful_shutdown=int(drain_seconds),
+            timeout_keep_alive=ceil(idle_seconds),
+            timeout_graceful_shutdown=ceil(drain_seconds),
         )
         self.limits = limits
         self.refuse = refuse
@@ -129,6 +132,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._limits = config.limits
         self._refusal: SealgateError | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._ending = False
         self._in_head = False
         self._in_body = False
@@ -143,6 +147,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""
         self._stop_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -164,6 +169,13 @@ class EdgeProtocol(HttpToolsProtocol):
                 begun_count = self._parts_count - parts_count
                 whole_chunk = begun_count == 0 or (begun_count == 1 and between_requests)
                 self._bound_part(len(data) if whole_chunk else 0, is_new=begun_count > 0)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client will send no more: what it has asked for whole is still answered, then it ends."""
+        waits = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if waits:
+            self.cycle.keep_alive = False
+        return waits
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -206,12 +218,15 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             super().on_response_complete()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Ends a connection that was silent for too long; what its client does not read is dropped."""
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            super().timeout_keep_alive_handler()
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered: it has the idle time to catch up."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._stop_stall_timer()
+        super().resume_writing()
 
     def _serve(self) -> None:
         earlier = self.cycle
@@ -237,15 +252,18 @@ class EdgeProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def _head_refusal(self) -> SealgateError | None:
-        size, hosts_count = len(self.url), 0
+        size, hosts_count, coded = len(self.url), 0, False
         for name, value in self.headers:
             size += len(name) + len(value) + len(b": \r\n")
             hosts_count += name == b"host"
+            coded = coded or (name == b"transfer-encoding" and value.strip().lower() != b"chunked")
         if size > self._limits.head_max_bytes:
             return SealgateError(Code.HEADERS_TOO_LARGE)
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1") or hosts_count > 1 or (version == "1.1" and hosts_count == 0):
             return invalid("request", "must be HTTP/1.1 with one Host header")
+        if coded:
+            return invalid("request", "must have no transfer coding but chunked")
         if len(self.connections) > self._limits.connections_count:
             return SealgateError(Code.OVERLOADED, retry_after_seconds=1)
         return None
@@ -303,6 +321,11 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _start_timer(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

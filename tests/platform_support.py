@@ -144,13 +144,16 @@ def refused(
     assert headers == {name: value for name, value in expected.items() if value is not None}
 
 
-async def raw_exchange(port: int, data: bytes) -> list[httpx.Response]:
+async def raw_exchange(port: int, data: bytes, *, hang_up: bool = False) -> list[httpx.Response]:
     """The answers to bytes as they stand, until the edge closes the connection.
 
-    The test says when that is, by `Connection: close` or by bytes that are no request.
+    The test says when that is: by `Connection: close`, by bytes that are no request, or with `hang_up`
+    by saying that no more will come, which may cost the answer.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
+    if hang_up:
+        writer.write_eof()
     rest = await reader.read()
     writer.close()
     answers = []
@@ -188,6 +191,15 @@ async def sql(cluster: Cluster, service: str, statement: str, *args: object) -> 
     connection = await administer(cluster, service)
     try:
         return await connection.fetch(statement, *args)
+    finally:
+        await connection.close()
+
+
+async def script(cluster: Cluster, service: str, statements: str) -> None:
+    """Runs statements without arguments as a superuser of a service's database."""
+    connection = await administer(cluster, service)
+    try:
+        await connection.execute(statements)
     finally:
         await connection.close()
 

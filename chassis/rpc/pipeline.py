@@ -9,7 +9,8 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import unquote
 
@@ -20,7 +21,13 @@ from google.protobuf.message_factory import GetMessageClass
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError, invalid
 from chassis.ids import Ids, parse_uuid
-from chassis.limits import DEADLINE_RESERVE_SECONDS, RPC_CONCURRENT_COUNT, USER_AGENT_MAX_CHARACTERS
+from chassis.limits import (
+    DEADLINE_RESERVE_SECONDS,
+    REFLECTION_STREAM_SECONDS,
+    REFLECTION_STREAMS_COUNT,
+    RPC_CONCURRENT_COUNT,
+    USER_AGENT_MAX_CHARACTERS,
+)
 from chassis.log import log_event
 from chassis.methods import Exposure, Method
 from chassis.rpc import context as request_context
@@ -55,13 +62,14 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
         self._exposures = exposures
         self._stages = tuple(reversed(stages))
         self._composed: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._streams = StreamGuard()
 
     async def intercept_service(
         self,
         continuation: HandlerLookup,
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:  # noqa: ANN401  (grpc's own signature says less than it takes: None is "no such method")
-        """The composed handler of a method, the plain one of health and reflection, or none."""
+        """The composed handler of a method, the guarded one of reflection, or none."""
         name = handler_call_details.method
         composed = self._composed.get(name)
         if composed is not None:
@@ -75,8 +83,10 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
         self, name: str, found: grpc.RpcMethodHandler[Any, Any] | None
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         method = self._table.get(name)
-        if method is None or found is None:
-            return found
+        if found is None:
+            return None
+        if method is None:
+            return self._streams.guarded(found)
         if method.exposure not in self._exposures:
             return None
         composed = self._compose(method, found)
@@ -93,6 +103,47 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(handler)
 
 
+class StreamGuard:
+    """Bounds reflection, the one stream that is served: how many at once, how long each, no text of errors.
+
+    Health's own stream is not served, as its protocol allows: who wants to know asks again.
+    """
+
+    def __init__(self) -> None:
+        self._free_count = REFLECTION_STREAMS_COUNT
+
+    def guarded(self, found: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler within its bounds; None for one that is not served."""
+        stream: Any = found.stream_stream
+        if stream is None:
+            return None
+
+        async def answer(requests: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401
+            if self._free_count <= 0:
+                await abort_with(context, SealgateError(Code.OVERLOADED))
+            self._free_count -= 1
+            try:
+                async with asyncio.timeout(REFLECTION_STREAM_SECONDS):
+                    async for response in stream(requests, context):
+                        yield response
+                return
+            except TimeoutError:
+                error = SealgateError(Code.DEADLINE_EXCEEDED)
+            except DecodeError:
+                error = invalid("request", "is not a message of the method's request type")
+            except Exception as raised:  # noqa: BLE001  (grpc would send the exception's text to the caller)
+                error = error_from_exception(raised)
+            finally:
+                self._free_count += 1
+            await abort_with(context, error)
+
+        return grpc.stream_stream_rpc_method_handler(
+            answer,
+            request_deserializer=found.request_deserializer,
+            response_serializer=found.response_serializer,
+        )
+
+
 class ErrorStage:
     """Outermost: opens the request's context and turns every exception into an answer of the table."""
 
@@ -107,6 +158,12 @@ class ErrorStage:
             try:
                 request_context.enter(self._open(method, context))
                 return await handler(request, context)
+            except grpc.aio.AbortError as raised:
+                status: Any = context.code()  # 0 until the call is aborted, whatever its type says
+                if status:
+                    # Health answers an unknown name by itself.
+                    raise
+                error = error_from_exception(raised)
             except asyncio.CancelledError as raised:
                 if _is_called_off():
                     raise
@@ -127,7 +184,7 @@ class ErrorStage:
             user_agent = headers.get(metadata.USER_AGENT, "")
         else:
             address = peer_address(context.peer())
-            user_agent = headers.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS]
+            user_agent = metadata.printable(headers.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS])
         return request_context.RequestContext(
             request_id=request_id_from(headers.get(metadata.REQUEST_ID), self._ids),
             method=method,
@@ -263,6 +320,7 @@ def _refusal(error: SealgateError) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.unary_unary_rpc_method_handler(answer)
 
 
+@lru_cache(maxsize=1024)
 def peer_address(peer: str) -> str:
     """The network address in a gRPC peer name (`ipv4:127.0.0.1:5000`); empty for a Unix socket."""
     match = _PORT.match(unquote(peer))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
 from chassis.clock import Clock
@@ -17,6 +18,8 @@ from chassis.config import ServiceConfig, TlsConfig
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
 from chassis.limits import (
+    PUBLIC_CONNECTION_AGE_MS,
+    PUBLIC_CONNECTION_GRACE_MS,
     RPC_CONCURRENT_COUNT,
     RPC_METADATA_MAX_BYTES,
     RPC_PENDING_COUNT,
@@ -24,7 +27,7 @@ from chassis.limits import (
     RPC_RESPONSE_MAX_BYTES,
 )
 from chassis.log import log_event
-from chassis.methods import Exposure, Method, method_table
+from chassis.methods import Exposure, Method, foreign_row, method_table
 from chassis.rpc.authn import INTERNAL_EXPOSURES, PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.exchange import Exchanger
 from chassis.rpc.health import add_health_and_reflection
@@ -50,6 +53,13 @@ _SERVER_OPTIONS: Final = (
     ("grpc.server.max_pending_requests", RPC_PENDING_COUNT),
     ("grpc.server.max_pending_requests_hard_limit", RPC_PENDING_COUNT),
 )
+
+_PUBLIC_OPTIONS: Final = (
+    ("grpc.max_connection_age_ms", PUBLIC_CONNECTION_AGE_MS),
+    ("grpc.max_connection_age_grace_ms", PUBLIC_CONNECTION_GRACE_MS),
+)
+_health: Any = health_pb2.DESCRIPTOR  # typed by others than the generated code's
+_CHECK: Final = foreign_row(_health.services_by_name["Health"].methods_by_name["Check"])
 
 Close = Callable[[], Awaitable[None]]
 
@@ -81,7 +91,9 @@ class RpcServer:
         closers: Sequence[Close],
     ) -> None:
         self._services = tuple(services)
-        self._table = method_table(service.descriptor for service in services)
+        self._table = {_CHECK.full_name: _CHECK} | dict(
+            method_table(service.descriptor for service in services)
+        )
         self._clock = clock
         self._ids = ids
         self._verifier = verifier
@@ -125,7 +137,8 @@ class RpcServer:
         served = [service for service in self._services if _serves_any(service, self._table, exposures)]
 
         async def assemble() -> tuple[grpc.aio.Server, HealthServicer]:
-            server = grpc.aio.server(interceptors=(interceptor,), options=_SERVER_OPTIONS)
+            options = _SERVER_OPTIONS if exchanger is None else _SERVER_OPTIONS + _PUBLIC_OPTIONS
+            server = grpc.aio.server(interceptors=(interceptor,), options=options)
             handlers = HandlersByName(server)
             for service in served:
                 service.add_to_server(service.servicer, handlers)

@@ -37,6 +37,8 @@ AMBIENT_SQL: Final = re.compile(
 )
 _SQL: Final = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE)\b")
 _SQL_NOISE: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+_LOGGERS: Final = frozenset({"_logger", "logger", "logging", "self._logger"})
+_LOG_CALLS: Final = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 _CALL_STATUS: Final = frozenset(
     {"abort", "abort_with_status", "set_code", "set_details", "set_trailing_metadata"}
 )
@@ -127,6 +129,17 @@ def call_status_changes(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and node.attr in _CALL_STATUS:
             yield f"line {node.lineno}: .{node.attr}"
+
+
+def composed_log_lines(source: str) -> Iterator[str]:
+    """Log calls whose text is put together from values, which are then in the line unseen."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = ast.unparse(node.func.value)
+            logs = owner in _LOGGERS and node.func.attr in _LOG_CALLS
+            fixed = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
+            if logs and not fixed:
+                yield f"line {node.lineno}: {owner}.{node.func.attr}"
 
 
 def imported_modules(source: str) -> Iterator[str]:

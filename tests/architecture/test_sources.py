@@ -14,6 +14,7 @@ from tests.architecture.guards import (
     ambient_sql,
     call_status_changes,
     committed_files,
+    composed_log_lines,
     forbidden_names,
     imported_modules,
     long_parts,
@@ -79,6 +80,17 @@ def test_calls_end_in_one_place_only() -> None:
         for path in python_files("chassis/rpc", "services")
         if name_of(path) not in CALL_STATUS_OWNERS
         for what in call_status_changes(read(path))
+    ]
+    assert offences == []
+
+
+def test_log_lines_have_a_fixed_text() -> None:
+    """Values go into the fields of an event, where they are looked at, and never into its text."""
+    offences = [
+        f"{name_of(path)}: {what}"
+        for path in python_files(*PROCESSES)
+        if name_of(path) != "chassis/log.py"
+        for what in composed_log_lines(read(path))
     ]
     assert offences == []
 
@@ -207,6 +219,14 @@ def test_guard_of_sleeps_sees_a_pause_and_not_a_yield() -> None:
     assert list(sleeps("import asyncio\nasyncio.sleep(0)")) == []
     assert list(sleeps("import asyncio\nasyncio.sleep(0.1)")) == ["line 2: asyncio.sleep"]
     assert list(sleeps("import time\nwait = time.sleep")) == ["line 2: time.sleep"]
+
+
+def test_guard_of_log_lines_sees_a_text_that_is_put_together() -> None:
+    """Arguments and f-strings are found; a fixed text with an exception beside it is not."""
+    assert list(composed_log_lines("_logger.error('failed: %s', error)")) == ["line 1: _logger.error"]
+    assert list(composed_log_lines("_logger.info(f'{x}')")) == ["line 1: _logger.info"]
+    assert list(composed_log_lines("_logger.error('failed', exc_info=error)")) == []
+    assert list(composed_log_lines("log_event(_logger, logging.INFO, 'call', took=1)")) == []
 
 
 def test_guard_of_call_status_sees_a_handler_that_ends_its_call() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -316,6 +317,52 @@ async def wire_failure(
     except grpc.aio.AioRpcError as failure:
         return failure
     raise AssertionError(f"{method} was answered")
+
+
+@asynccontextmanager
+async def stranger(address: str, headers: Mapping[bytes, bytes]) -> AsyncIterator[asyncio.StreamReader]:
+    """A connection on which a call was sent with headers that no gRPC client would send."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    all_headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": OPEN.encode(),
+        b":authority": b"test",
+        b"content-type": b"application/grpc",
+        b"te": b"trailers",
+        **headers,
+    }
+    block = b"".join(
+        b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+        for name, value in all_headers.items()
+    )
+    if address.startswith("unix:"):
+        reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+    writer.write(frame(1, 4, 1, block) + frame(0, 1, 1, b"\x00" * 5))
+    await writer.drain()
+    try:
+        yield reader
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def status_for(address: str, headers: Mapping[bytes, bytes]) -> bytes:
+    """The grpc-status that a stranger's call gets."""
+    received = b""
+    async with stranger(address, headers) as reader:
+        while b"grpc-status" not in received:
+            received += await asyncio.wait_for(reader.read(4096), 5.0)
+    after = received[received.index(b"grpc-status") + len(b"grpc-status") :]
+    return after[1 : 1 + after[0]]
 
 
 @contextmanager

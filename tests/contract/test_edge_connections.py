@@ -16,8 +16,8 @@ import pytest
 
 import edge.server
 from chassis.errors import Code
-from sealgate.auth.v1 import identity_pb2
-from tests.contract.edge_harness import JWKS, Reply, RunningEdge, replies, running_edge
+from sealgate.auth.v1 import account_pb2, identity_pb2
+from tests.contract.edge_harness import JWKS, LIST_ACCOUNTS, Reply, RunningEdge, replies, running_edge
 
 HEAD_SECONDS: Final = 0.3
 IDLE_SECONDS: Final = 1
@@ -85,6 +85,7 @@ GARBAGE: Final = {
     "two lengths": b"POST / HTTP/1.1\r\nhost: e\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\nx",
     "length and chunks": b"POST / HTTP/1.1\r\nhost: e\r\ncontent-length: 1\r\n"
     b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "other coding": b"POST / HTTP/1.1\r\nhost: e\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "negative length": b"POST / HTTP/1.1\r\nhost: e\r\ncontent-length: -1\r\n\r\n",
     "huge length": b"POST / HTTP/1.1\r\nhost: e\r\ncontent-length: 99999999999999999999\r\n\r\n",
 }
@@ -191,6 +192,34 @@ def _reads_to_the_end(connection: socket.socket) -> bytes:
     return received
 
 
+def test_connection_ends_when_its_answer_is_not_read(edge_at_work: RunningEdge) -> None:
+    """An answer that nobody reads is not kept for longer than a silent connection."""
+    accounts = [account_pb2.Account(account_id="x" * 8_000)] * 1_000
+
+    async def answer_much(_: object) -> object:
+        return account_pb2.ListAccountsResponse(accounts=accounts)
+
+    edge_at_work.backend.behaviours[LIST_ACCOUNTS] = answer_much
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", edge_at_work.port))
+        connection.sendall(b"GET /api/v1/project/account HTTP/1.1\r\nhost: e\r\nx-project-api-key: a\r\n\r\n")
+        # The kernel says nothing to a peer whose window is full, so the edge's own count has to tell.
+        deadline = time.monotonic() + 10
+        while _open_count(edge_at_work) == 0 and time.monotonic() < deadline:
+            pass
+        while _open_count(edge_at_work) > 0 and time.monotonic() < deadline:
+            pass
+        assert time.monotonic() < deadline
+
+
+def _open_count(running: RunningEdge) -> int:
+    server = running.edge._server._server
+    assert server is not None
+    return len(server.server_state.connections)
+
+
 def test_connection_serves_one_request_after_the_other(edge_at_work: RunningEdge) -> None:
     """A connection is kept open, also behind refusals whose body was read."""
     body = b"{}"
@@ -232,6 +261,15 @@ def test_broken_request_behind_a_good_one_loses_no_answer(edge_at_work: RunningE
         (answer,) = replies(connection)
     assert answer.status == 200
     assert len(edge_at_work.backend.of(JWKS)) == 1
+
+
+def test_client_that_has_sent_all_it_will_is_still_answered(edge_at_work: RunningEdge) -> None:
+    """Ending one's own half of the connection behind a request, as `nc -N` does, loses no answer."""
+    with edge_at_work.connect() as connection:
+        connection.sendall(OPEN + OPEN)
+        connection.shutdown(socket.SHUT_WR)
+        answers = list(replies(connection))
+    assert [answer.status for answer in answers] == [200, 200]
 
 
 def test_trailer_is_no_header(edge_at_work: RunningEdge) -> None:
@@ -352,12 +390,18 @@ def _takes_connections(port: int) -> bool:
     return True
 
 
+def make_small(document: dict[str, Any]) -> None:
+    """Gives clusters so little room that whoever is let in is answered in time on any machine."""
+    for cluster in document["static_resources"]["clusters"]:
+        cluster["circuit_breakers"]["thresholds"][0]["max_requests"] = 64
+
+
 def test_two_thousand_requests_at_once_are_all_answered(short_directory: Path) -> None:
     """Each of 2,000 simultaneous connections gets an answer or a named refusal, never a bare reset."""
     directory = short_directory / "edge-crowd"
     directory.mkdir()
     ask = b"GET /api/v1/wallets HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\nconnection: close\r\n\r\n"
-    with running_edge(directory) as running, ExitStack() as opened:
+    with running_edge(directory, make_small) as running, ExitStack() as opened:
         connections = [opened.enter_context(running.connect()) for _ in range(2_000)]
         for connection in connections:
             connection.sendall(ask)

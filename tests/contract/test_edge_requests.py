@@ -458,6 +458,20 @@ def test_log_has_a_line_for_every_request_and_no_secret(edge: RunningEdge) -> No
     ]
 
 
+def test_log_names_the_call_that_failed(edge: RunningEdge) -> None:
+    """Whoever reads the log learns which hop of a request ran out of time."""
+
+    async def hang(_: object) -> object:
+        return await asyncio.Event().wait()
+
+    edge.backend.behaviours[LIST_WALLETS] = hang
+    with edge.logged() as lines:
+        edge.ask("GET /api/v1/wallets\nx-api-key: sk_abc")
+    (line,) = (json.loads(line) for line in lines if '"request"' in line)
+    assert line["outcome"] == "DEADLINE_EXCEEDED"
+    assert line["reason"] == f"{LIST_WALLETS} ended with DEADLINE_EXCEEDED"
+
+
 def test_passport_is_passed_on_byte_for_byte(edge: RunningEdge) -> None:
     """The edge neither reads nor changes what auth signed."""
     passport = passport_pb2.Passport(kid="other", claims=bytes(range(256)), signature=b"\0" * 64)

@@ -11,7 +11,10 @@ import grpc
 import pytest
 
 from chassis.errors import Code, SealgateError
-from chassis.methods import CredentialKind
+from chassis.methods import CredentialKind, method_table
+from chassis.rpc.authn import PUBLIC_EXPOSURES
+from chassis.rpc.client import open_channel
+from chassis.rpc.pipeline import MessageStage, PipelineInterceptor
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.auth.v1 import session_pb2
 from sealgate.common.v1 import passport_pb2
@@ -30,10 +33,13 @@ from tests.contract.rpc_harness import (
     PROJECT_ID,
     Harness,
     Metadata,
+    Script,
     call,
     passport_metadata,
     refusal,
+    scripted_services,
     serving,
+    status_for,
     wire_failure,
 )
 
@@ -390,3 +396,29 @@ async def test_internal_listener_believes_metadata_when_it_says_who_the_client_i
     )
     served = harness.script.served[0].context
     assert (served.client_address, served.user_agent) == ("203.0.113.9", "a browser")
+
+
+@pytest.mark.parametrize("sent", [b"caf\xc3\xa9", b"\xff\xfe", b"nul\x00", b"line\r\nbreak", b"a" * 100])
+async def test_user_agent_is_printable_ascii_whatever_a_stranger_sends(harness: Harness, sent: bytes) -> None:
+    """It goes into rows, log lines and further metadata, none of which take everything."""
+    assert await status_for(harness.public_address, {b"user-agent": sent}) == b"0"
+    user_agent = harness.script.served[0].context.user_agent
+    assert user_agent.isascii()
+    assert user_agent.isprintable()
+
+
+async def test_listener_hides_a_method_when_its_servicer_was_added_all_the_same() -> None:
+    """What a listener serves is decided method by method, whatever handlers its server has."""
+    services = scripted_services(Script())
+    table = method_table(service.descriptor for service in services)
+    interceptor = PipelineInterceptor(table, PUBLIC_EXPOSURES, (MessageStage(),))
+    server = grpc.aio.server(interceptors=(interceptor,))
+    for service in services:
+        service.add_to_server(service.servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = open_channel(f"127.0.0.1:{port}")
+    for method in (INTERNAL, OPERATOR):
+        assert (await wire_failure(channel, method)).code() is grpc.StatusCode.UNIMPLEMENTED
+    await channel.close()
+    await server.stop(0)

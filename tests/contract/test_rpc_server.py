@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from chassis.errors import Code
 from chassis.identity import PassportVerifier
 from chassis.ids import SystemIds
 from chassis.rpc.client import open_channel
+from chassis.rpc.errors import error_from_rpc
 from chassis.rpc.server import RpcServer
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.auth.v1.identity_pb2 import GetJsonWebKeySetResponse
@@ -41,6 +41,7 @@ from tests.contract.rpc_harness import (
     scripted_services,
     service_config,
     serving,
+    stranger,
     wire_failure,
 )
 
@@ -197,13 +198,13 @@ async def until_refused(target: str) -> None:
         try:
             await health_of(channel)
         except grpc.aio.AioRpcError as failure:
-            status = failure.code()
+            error = error_from_rpc(failure, HEALTH)
             break
         finally:
             await channel.close()
     else:
         raise AssertionError(f"{target} still takes calls")
-    assert status is grpc.StatusCode.UNAVAILABLE
+    assert error.code is Code.UNAVAILABLE
 
 
 async def test_start_says_which_address_when_the_port_is_taken(short_directory: Path) -> None:
@@ -298,39 +299,6 @@ def test_core_of_grpc_is_silent_when_it_fails(short_directory: Path) -> None:
     assert (ended.stdout, ended.stderr) == ("refused\n", "")
 
 
-@asynccontextmanager
-async def stranger(address: str, path: bytes) -> AsyncIterator[None]:
-    """A connection on which a call was sent whose path no gRPC client would send."""
-
-    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-    headers = {
-        b":method": b"POST",
-        b":scheme": b"http",
-        b":path": path,
-        b":authority": b"test",
-        b"content-type": b"application/grpc",
-        b"te": b"trailers",
-    }
-    block = b"".join(
-        b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers.items()
-    )
-    if address.startswith("unix:"):
-        reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
-    else:
-        host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
-    writer.write(frame(1, 4, 1, block) + frame(0, 1, 1, b"\x00" * 5))
-    await writer.drain()
-    await reader.read(1)
-    yield
-    writer.close()
-    with suppress(ConnectionError):
-        await writer.wait_closed()
-
-
 @pytest.mark.parametrize("side", ["public", "internal"])
 async def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_text(
     harness: Harness, side: str
@@ -350,7 +318,7 @@ async def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_
     address = harness.public_address if side == "public" else harness.internal_address
     with captured_log() as lines:
         for _ in range(3):
-            async with stranger(address, b"/\xff\xfe/x"):
+            async with stranger(address, {b":path": b"/\xff\xfe/x"}):
                 await until_serving(address)
     leave.set()
     assert await in_flight == b""
@@ -375,7 +343,7 @@ async def until_serving(address: str) -> None:
 @pytest.mark.parametrize("path", [b"", b"/", b"//", b"*", b"/a", b"/%ff/%fe", b"/a/b/c", b"/\x00/\x01"])
 async def test_listener_answers_the_next_call_when_a_path_is_odd(harness: Harness, path: bytes) -> None:
     """Text that is no method name is an unknown method and nothing worse."""
-    async with stranger(harness.public_address, path):
+    async with stranger(harness.public_address, {b":path": path}):
         assert await call(harness.public, OPEN) == b""
 
 

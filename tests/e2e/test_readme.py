@@ -30,7 +30,7 @@ def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_p
     """Each command answers as the text around it says; only the address is the test's own."""
     script = blocks("curl").replace("http://127.0.0.1:8080", shared_stack.base_url)
     run = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+        ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", script],
         cwd=directory_of(shared_stack, tmp_path),
         capture_output=True,
         text=True,

@@ -8,7 +8,10 @@ import shutil
 import signal
 import stat
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -84,16 +87,50 @@ def test_up_finds_its_data_again_when_started_a_second_time(start_stack: StackMa
     assert [account["account_id"] for account in accounts] == [before["account_id"]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_up_stops_everything_in_order_when_asked(start_stack: StackMaker, number: signal.Signals) -> None:
+@dataclass(frozen=True)
+class PastRun:
+    """A run without a seed that was ended by SIGTERM, and what there was to see before."""
+
+    stack: StackProcess
+    ready: Mapping[str, Any]
+    projects: str
+    exit_code: int
+
+
+@pytest.fixture(scope="module")
+def past_run(e2e_directory: Path) -> PastRun:
+    stack = StackProcess(e2e_directory / "past", "--seed", "none")
+    try:
+        ready = stack.wait_until_ready().ready
+        projects = stack.command("project", "list").stdout
+    finally:
+        exit_code = stack.stop(signal.SIGTERM)
+    return PastRun(stack, ready, projects, exit_code)
+
+
+def test_up_makes_no_project_when_told_not_to_seed(past_run: PastRun) -> None:
+    """--seed none leaves an empty platform and says so with nulls."""
+    names = ("project_id", "project_api_key", "account_id")
+    assert [past_run.ready[name] for name in names] == [None] * 3
+    assert past_run.projects == ""
+    assert not (past_run.stack.data / "demo.json").exists()
+
+
+def test_up_stops_everything_in_order_when_asked(past_run: PastRun) -> None:
     """The end is clean: exit code 0, no process left, no ready-file that speaks of them."""
-    stack = start_stack("--seed", "none").wait_until_ready()
-    pids = [stack.pid(name) for name in PROCESSES]
-    assert stack.stop(number) == 0
-    assert all(has_ended(pid) for pid in pids)
-    assert not stack.ready_file.exists()
-    assert stack.lines[-1] == "Stopped."
-    assert not [line for line in stack.lines if "killed" in line or "starting it again" in line]
+    assert past_run.exit_code == 0
+    assert all(has_ended(pid) for pid in past_run.ready["pids"].values())
+    assert not past_run.stack.ready_file.exists()
+    assert past_run.stack.lines[-1] == "Stopped."
+    trouble = ("killed", "starting it again")
+    assert not [line for line in past_run.stack.lines if any(word in line for word in trouble)]
+
+
+def test_operator_commands_say_so_when_nothing_runs(past_run: PastRun) -> None:
+    """A command for a stack that is down ends with one line that names what to do."""
+    answer = past_run.stack.command("project", "list")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (1, 1)
+    assert "sealgate up" in answer.stderr
 
 
 def test_up_stops_at_once_when_asked_twice(start_stack: StackMaker) -> None:
@@ -117,15 +154,6 @@ def test_up_leaves_nothing_running_when_it_is_killed(start_stack: StackMaker) ->
     start_stack("--seed", "none", data=stack.data).wait_until_ready()
 
 
-def test_up_makes_no_project_when_told_not_to_seed(start_stack: StackMaker) -> None:
-    """--seed none leaves an empty platform and says so with nulls."""
-    stack = start_stack("--seed", "none").wait_until_ready()
-    ready = stack.ready
-    assert [ready[name] for name in ("project_id", "project_api_key", "account_id")] == [None] * 3
-    assert stack.command("project", "list").stdout == ""
-    assert not (stack.data / "demo.json").exists()
-
-
 def test_up_makes_another_demo_key_when_the_kept_one_was_deleted(start_stack: StackMaker) -> None:
     """The printed project key works at every start, whatever happened to the last one."""
     first = start_stack().wait_until_ready()
@@ -142,11 +170,10 @@ def test_up_makes_another_demo_key_when_the_kept_one_was_deleted(start_stack: St
     assert httpx.get(f"{second.base_url}/api/v1/project", headers=renewed).status_code == 200
 
 
-def test_up_works_when_the_path_is_too_long_for_sockets(start_stack: StackMaker, e2e_directory: Path) -> None:
-    """A deep directory is no obstacle."""
-    deep = e2e_directory / ("deep" * 20) / ("down" * 20)
-    deep.parent.mkdir()
-    stack = start_stack("--seed", "none", data=deep).wait_until_ready()
+@pytest.mark.parametrize("name", ["deep" * 40, 'it\'s 100%23 "\u00fcber\u65e5"?#'], ids=["long", "odd"])
+def test_up_works_when_the_path_is_unusual(start_stack: StackMaker, e2e_directory: Path, name: str) -> None:
+    """Neither a long path nor one with special characters is an obstacle."""
+    stack = start_stack("--seed", "none", data=e2e_directory / name).wait_until_ready()
     assert httpx.get(f"{stack.base_url}/readyz").status_code == 200
     assert stack.command("project", "list").returncode == 0
 
@@ -185,15 +212,6 @@ def test_deposit_counts_once_when_repeated(shared_stack: StackProcess) -> None:
     other = shared_stack.command(*arguments, "--amount", "2")
     assert (other.returncode, len(other.stderr.splitlines())) == (1, 1)
     assert "DEPOSIT_CONFLICT" in other.stderr
-
-
-def test_operator_commands_say_so_when_nothing_runs(start_stack: StackMaker) -> None:
-    """A command for a stack that is down ends with one line that names what to do."""
-    stack = start_stack("--seed", "none").wait_until_ready()
-    stack.stop()
-    answer = stack.command("project", "list")
-    assert (answer.returncode, len(answer.stderr.splitlines())) == (1, 1)
-    assert "sealgate up" in answer.stderr
 
 
 def test_services_run_as_processes_of_their_own_when_up(shared_stack: StackProcess) -> None:

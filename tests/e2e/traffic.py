@@ -84,10 +84,15 @@ class Traffic:
 
     async def until_all_work(self) -> None:
         """Returns when each kind of work succeeds again; fails when that takes too long."""
-        async with asyncio.timeout(RECOVERY_SECONDS):
-            for work in (self.read_wallets, self.make_account, self.deposit):
-                while not await work():
-                    await asyncio.to_thread(len, "")
+        try:
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                for work in (self.read_wallets, self.make_account, self.deposit):
+                    while not await work():
+                        # Lets the other workers have their turn.
+                        await asyncio.to_thread(len, "")
+        except TimeoutError:
+            said = "\n".join(self.stack.lines[-10:])
+            raise AssertionError(f"no recovery: {self.answers}\n{said}") from None
 
     @contextlib.asynccontextmanager
     async def running(self, workers_count: int) -> AsyncIterator[None]:

@@ -145,8 +145,10 @@ async def test_account_list_has_pages(
 async def test_account_list_has_1000_by_default_and_never_more_than_5000(server: AuthServer) -> None:
     """A limit over the cap is lowered."""
     await server.rows(
-        "INSERT INTO account (account_id, project_id, metadata, status, version, created_at_ns, updated_at_ns)"
-        " SELECT gen_random_uuid(), project_id, '{}', 'ACTIVE', 0, 0, 0 FROM project, generate_series(1, 5001)"
+        "INSERT INTO account"
+        " (account_id, project_id, metadata, status, version, created_at_ns, updated_at_ns)"
+        " SELECT gen_random_uuid(), project_id, '{}', 'ACTIVE', 0, 0, 0"
+        " FROM project, generate_series(1, 5001)"
     )
     for limit, expected in ((None, 1000), (5001, 5000), (2**63 - 1, 5000)):
         request = account_pb2.ListAccountsRequest(limit=limit)

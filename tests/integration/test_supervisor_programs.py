@@ -175,7 +175,8 @@ async def test_supervisor_starts_nothing_again_when_it_is_stopping(scene: Scene)
 
 async def test_start_waits_when_an_orphan_still_works_in_the_data(tmp_path: Path) -> None:
     """A server whose parent was killed a moment ago gets the time to write its checkpoint."""
-    with subprocess.Popen([sys.executable, "-c", WAITS], cwd=tmp_path, stdout=subprocess.DEVNULL) as orphan:
+    command = (sys.executable, "-c", WAITS)
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as orphan:  # noqa: ASYNC220
         (tmp_path / "postmaster.pid").write_text(f"{orphan.pid}\n{tmp_path}\n", encoding="ascii")
         waiting = asyncio.create_task(wait_for_orphan(tmp_path))
         done, _ = await asyncio.wait({waiting}, timeout=0.1)

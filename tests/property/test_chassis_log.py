@@ -16,15 +16,16 @@ ARGUMENTS = st.one_of(TEXTS, st.integers(), st.floats(), st.binary(), st.none(),
 
 
 @given(
+    name=st.sampled_from(["chassis.rpc", "grpc", "asyncio"]),
     message=TEXTS,
     arguments=st.lists(ARGUMENTS, max_size=3),
     fields=st.dictionaries(st.sampled_from(["a", "b", "method"]), ARGUMENTS),
 )
 def test_any_record_is_one_line_of_json(
-    message: str, arguments: list[object], fields: dict[str, object]
+    name: str, message: str, arguments: list[object], fields: dict[str, object]
 ) -> None:
     """One line, ASCII, readable by a strict JSON reader, with a message."""
-    record = logging.LogRecord("x", logging.INFO, "x.py", 1, message, tuple(arguments), None)
+    record = logging.LogRecord(name, logging.INFO, "x.py", 1, message, tuple(arguments), None)
     record.sealgate_fields = fields
     line = JsonFormatter("auth").format(record)
     assert line.isascii()

@@ -101,6 +101,7 @@ def test_sockets_are_short_enough_when_the_path_is_long(tmp_path: Path) -> None:
     assert len(str(data.postgres_sockets / ".s.PGSQL.5432.lock")) <= 107
     assert mode_of(data.sockets) == 0o700
     assert mode_of(data.postgres_sockets.parent) == 0o700
+    data.release()
 
 
 def test_sockets_move_to_a_fresh_place_when_they_are_among_temporary_files(tmp_path: Path) -> None:
@@ -109,8 +110,10 @@ def test_sockets_move_to_a_fresh_place_when_they_are_among_temporary_files(tmp_p
     data.claim()
     before = data.sockets
     data.release()
+    assert not before.parent.exists()
     data.claim()
     assert data.sockets != before
+    data.release()
 
 
 def test_ports_stay_the_same_when_they_are_free(tmp_path: Path) -> None:
