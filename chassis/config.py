@@ -124,12 +124,18 @@ def load_config(path: Path, model: type[_Model]) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing wrong in a configuration, as `member.member[0]: what`."""
-    problem = error.errors(include_input=False, include_url=False)[0]
+    """The first thing wrong in a configuration, as `member.member[0]: what`.
+
+    A member that is unknown comes first: misspelt, it is also why another one is missing.
+    """
+    problems = error.errors(include_input=False, include_url=False)
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     where = ""
     for part in problem["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}"
-    what = "unknown field" if problem["type"] == "extra_forbidden" else problem["msg"]
+    # Pydantic puts these words in front of what a validator of ours says.
+    text = problem["msg"].removeprefix("Value error, ")
+    what = "unknown field" if problem["type"] == "extra_forbidden" else text
     return f"{where.lstrip('.') or 'document'}: {what}"
 
 

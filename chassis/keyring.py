@@ -64,14 +64,22 @@ class KeyRing:
         return {key.kid: key.public_key for key in self._keys}
 
 
+def key_file(directory: Path, kid: str) -> Path:
+    """Where a directory has the key of a name."""
+    return directory / f"{kid}.json"
+
+
 def create_key(directory: Path, seed: bytes, signs_from_ns: int) -> SigningKey:
-    """Writes a new key file, readable by its owner only, and returns the key."""
+    """Writes a new key file, readable by its owner only, and returns the key.
+
+    Makes the directory where there is none; raises OSError where it cannot write.
+    """
     key = SigningKey.from_seed(seed, signs_from_ns)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps(
         {"kid": key.kid, "seed": base64.b64encode(seed).decode("ascii"), "signs_from_ns": signs_from_ns}
     )
-    descriptor = os.open(directory / f"{key.kid}.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(key_file(directory, key.kid), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(text + "\n")
     return key

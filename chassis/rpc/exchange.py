@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import grpc
 
 from chassis.clock import Clock
+from chassis.errors import Code, SealgateError
 from chassis.limits import REQUEST_DEADLINE_SECONDS
 from chassis.rpc.client import call
 from chassis.rpc.credentials import PresentedCredential
@@ -39,9 +40,15 @@ class RemoteExchanger:
     async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
         """See `Exchanger.exchange`; UNAVAILABLE when auth does not answer."""
         request = exchange_request(credential, subject_account_id)
-        response = await call(
-            self._auth.ExchangeCredential, request, self._clock, at_most_seconds=self._at_most_seconds
-        )
+        try:
+            response = await call(
+                self._auth.ExchangeCredential, request, self._clock, at_most_seconds=self._at_most_seconds
+            )
+        except SealgateError as error:
+            if error.code is not Code.DEADLINE_EXCEEDED:
+                raise
+            # Nothing has taken effect before somebody is known, so the outcome is not in doubt.
+            raise SealgateError(Code.UNAVAILABLE, internal=f"no passport in time: {error.internal}") from None
         return response.passport.SerializeToString()
 
     async def passport_keys(self) -> Mapping[str, bytes]:

@@ -173,6 +173,23 @@ async def test_remote_exchanger_asks_auth_for_a_passport(peer: Harness, clock: F
     assert not asked.HasField("subject_account_id")
 
 
+async def test_remote_exchanger_is_unavailable_when_auth_does_not_answer_in_time(
+    peer: Harness, clock: FakeClock
+) -> None:
+    """Nothing has happened yet, so the caller hears that it may try again, not that who knows what did."""
+
+    async def wait(request: Any, context: Any) -> identity_pb2.ExchangeCredentialResponse:  # noqa: ANN401
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    peer.script.behaviours[EXCHANGE] = wait
+    exchanger = RemoteExchanger(peer.internal, clock, at_most_seconds=0.1)
+    with pytest.raises(SealgateError) as raised:
+        await exchanger.exchange(PresentedCredential(CredentialKind.PROJECT_KEY, "sk_x", None), None)
+    assert raised.value.code is Code.UNAVAILABLE
+    assert raised.value.retry_after_seconds == 1
+
+
 async def test_remote_exchanger_fetches_auths_keys(peer: Harness, clock: FakeClock) -> None:
     """Public keys come by name."""
 
