@@ -7,7 +7,8 @@ TEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
+# The system's certificates, as pip uses them: behind a proxy that opens TLS uv's own do not do.
+UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 $(BIN)/uv
 # Folders of Python that people write; gen/ is written by the compiler.
 SOURCES := chassis services edge cli tools tests
 
@@ -48,7 +49,7 @@ fmt: $(INSTALLED) ## Bring sources and contracts into shape
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/buf format --write protos
 
-gen: $(INSTALLED) ## Generate gen/ and docs/errors.md anew
+gen: $(INSTALLED) ## Generate gen/, docs/errors.md and docs/routes.md anew
 	$(BIN)/python tools/generate.py
 
 ci: lint test ## Everything that a change has to pass
@@ -66,7 +67,7 @@ $(INSTALLED): requirements/uv.txt requirements/tools.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make environments; on Debian: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing the locked dependencies into $(VENV)"
+	@echo "Installing the locked dependencies into $(VENV); this takes about a minute, and the network"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/tools.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

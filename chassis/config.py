@@ -126,10 +126,12 @@ def load_config(path: Path, model: type[_Model]) -> _Model:
 def first_problem(error: ValidationError) -> str:
     """The first thing wrong in a configuration, as `member.member[0]: what`.
 
-    A member that is unknown comes first: misspelt, it is also why another one is missing.
+    Where a member is missing, an unknown one beside it is named instead: it may be the same, misspelt.
     """
-    problems = error.errors(include_input=False, include_url=False)
-    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    problem, *others = error.errors(include_input=False, include_url=False)
+    if problem["type"] == "missing":
+        beside = [one for one in others if one["loc"][:-1] == problem["loc"][:-1]]
+        problem = next((one for one in beside if one["type"] == "extra_forbidden"), problem)
     where = ""
     for part in problem["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}"

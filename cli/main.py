@@ -6,6 +6,7 @@ import click
 
 from cli.config import config
 from cli.help import TaughtGroup
+from cli.key import key
 from cli.migrate import migrate
 from cli.project import project
 from cli.serve import serve
@@ -21,6 +22,7 @@ SECTIONS = {
     "Run the parts one by one": [
         "sealgate config check deploy/edge.yaml",
         "sealgate migrate wallet --dsn DSN",
+        "sealgate key create keys/passport",
         "sealgate serve wallet --config wallet.yaml",
     ],
     "Exit codes": [
@@ -41,7 +43,7 @@ def main() -> None:
     """Sealgate: credentials and wallets for a trading platform."""
 
 
-for command in (up, serve, migrate, project, wallet, config):
+for command in (up, serve, migrate, key, project, wallet, config):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,10 +53,16 @@ def operate(data: Path, use: Callable[[OperatorClient], Awaitable[_Result]]) -> 
             raise CommandFailed(
                 f"the stack in {directory.root} does not answer; is `sealgate up` running there?"
             ) from None
-        raise CommandFailed(explain(error)) from None
+        parameters = click.get_current_context().command.params
+        # An option's parameter has the name of the field that it fills.
+        raise CommandFailed(explain(error, {one.name or "": one.opts[0] for one in parameters})) from None
 
 
-def explain(error: SealgateError) -> str:
-    """A refusal in one line: its code, its text and its details."""
-    details = "; ".join(f"{detail.path}: {detail.message}" for detail in error.details)
-    return f"{error.code}: {error.row.message}" + (f" ({details})" if details else "")
+def explain(error: SealgateError, options: Mapping[str, str] | None = None) -> str:
+    """A refusal in one line: its code and its details, or its text where it has none.
+
+    `options` has what people write for a field of the request, by the field's name.
+    """
+    named = options or {}
+    details = "; ".join(f"{named.get(one.path, one.path)}: {one.message}" for one in error.details)
+    return f"{error.code}: {details or error.row.message}"

@@ -44,7 +44,7 @@ def heading(text: str) -> str:
 
 
 def paint(text: str, colour: str, terminal: bool) -> str:
-    """`text` in a colour on a terminal, unless NO_COLOR asks for none."""
-    if not terminal or os.environ.get("NO_COLOR"):
+    """`text` in a colour on a terminal that has some, unless NO_COLOR asks for none."""
+    if not terminal or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return click.style(text, fg=colour, bold=True)

@@ -90,6 +90,9 @@ class Stack:
     def _claim(self) -> None:
         """Takes the data directory, the port and the ready-file before anything is started."""
         try:
+            if not self._data.root.exists():
+                # So that a start on a taken port leaves no new directory behind.
+                self._claim_port(self._http)
             self._data.claim()
             self._http = self._claim_port(self._http)
             self._ports = self._data.ports("127.0.0.1", SERVICES)

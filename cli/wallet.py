@@ -24,9 +24,11 @@ def wallet() -> None:
 @click.option("--amount", required=True, metavar="DECIMAL", help="How much, such as 12.5.")
 @click.option("--asset", default="USDC", show_default=True, metavar="CODE", help="What.")
 @click.option("--rail", default="embedded", show_default=True, metavar="NAME", help="What it came over.")
-@click.option("--reference", required=True, metavar="REF", help="The rail's own name of the payment.")
+@click.option(
+    "--reference", "external_ref", required=True, metavar="REF", help="The rail's own name of the payment."
+)
 @data_option
-def deposit(wallet_id: str, amount: str, asset: str, rail: str, reference: str, data: Path) -> None:
+def deposit(wallet_id: str, amount: str, asset: str, rail: str, external_ref: str, data: Path) -> None:
     """Credit a wallet with money that arrived.
 
     A reference counts once on its rail: repeated with the same facts it changes nothing, with
@@ -35,7 +37,7 @@ def deposit(wallet_id: str, amount: str, asset: str, rail: str, reference: str, 
     booked = operate(
         data,
         lambda client: client.record_deposit(
-            rail=rail, reference=reference, wallet_id=wallet_id, asset=asset, amount=amount
+            rail=rail, reference=external_ref, wallet_id=wallet_id, asset=asset, amount=amount
         ),
     )
     done = "was booked before" if booked.replayed else "booked"

@@ -136,7 +136,7 @@ def _routes(
     )
     admissions = {name: Admission(cluster.max_requests_count) for name, cluster in config.clusters.items()}
     readiness = ReadinessEndpoint(
-        [(channels[name], cluster.connect_timeout_seconds) for name, cluster in config.clusters.items()]
+        {name: (channels[name], cluster.connect_timeout_seconds) for name, cluster in config.clusters.items()}
     )
     routes = RouteTable[Endpoint]()
     for probe in (HealthEndpoint(), readiness):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.clock import Clock
-from chassis.errors import Code, SealgateError
+from chassis.errors import Code, Detail, SealgateError
 from chassis.methods import Exposure, HttpBinding, Method
 from chassis.rpc.client import call
 from chassis.rpc.context import current
@@ -140,14 +140,24 @@ class ReadinessEndpoint:
     method: Method | None = None
     template = "/readyz"
 
-    def __init__(self, probes: Sequence[tuple[grpc.aio.Channel, float]]) -> None:
-        """`probes` has each cluster's channel and how many seconds it has to answer."""
-        self._probes = [(health_pb2_grpc.HealthStub(channel), seconds) for channel, seconds in probes]
+    def __init__(self, probes: Mapping[str, tuple[grpc.aio.Channel, float]]) -> None:
+        """`probes` has, by cluster, its channel and how many seconds it has to answer."""
+        self._probes = {
+            name: (health_pb2_grpc.HealthStub(channel), seconds)
+            for name, (channel, seconds) in probes.items()
+        }
 
     async def answer(self, request: Request) -> Answer:
-        """See `Endpoint.answer`; UNAVAILABLE when a cluster does not serve."""
-        if not all(await asyncio.gather(*(_serves(stub, seconds) for stub, seconds in self._probes))):
-            raise SealgateError(Code.UNAVAILABLE, retry_after_seconds=1)
+        """See `Endpoint.answer`; UNAVAILABLE, with their names, when clusters do not serve."""
+        serving = await asyncio.gather(*(_serves(stub, seconds) for stub, seconds in self._probes.values()))
+        missing = [name for name, serves in zip(self._probes, serving, strict=True) if not serves]
+        if missing:
+            raise SealgateError(
+                Code.UNAVAILABLE,
+                details=[Detail(name, "does not serve") for name in missing],
+                internal=f"does not serve: {', '.join(missing)}",
+                retry_after_seconds=1,
+            )
         return json_answer(200, _READY, request.request_id, NO_STORE)
 
 

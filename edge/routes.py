@@ -106,8 +106,13 @@ def load_methods(descriptor: Path, services: Iterable[str]) -> list[Method]:
         for file in FileDescriptorSet.FromString(descriptor.read_bytes()).file:
             file.ClearField("source_code_info")
             pool.Add(file)
-    except (OSError, DecodeError, TypeError) as error:
-        raise RouteError(f"{descriptor} is not a readable descriptor set") from error
+    except OSError as error:
+        start = (
+            "" if descriptor.is_absolute() else f"; it is looked for in the working directory, {Path.cwd()}"
+        )
+        raise RouteError(f"{descriptor} cannot be read ({error.strerror}){start}") from error
+    except (DecodeError, TypeError) as error:
+        raise RouteError(f"{descriptor} is not a descriptor set") from error
     methods: list[Method] = []
     for service in services:
         try:

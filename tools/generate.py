@@ -1,4 +1,4 @@
-"""Generates everything that is derived: the error-code proto, its page, and all of `gen/`.
+"""Generates everything that is derived: the error-code proto, all of `gen/`, the pages of errors and routes.
 
 Run by `make gen`; `make lint` runs it into a scratch directory and compares.
 """
@@ -11,14 +11,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chassis.errors import ERROR_TABLE, Code
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    from chassis.methods import Method
+
 ROOT = Path(__file__).resolve().parent.parent
 ERROR_PROTO = Path("protos/sealgate/common/v1/error_code.proto")
 ERROR_PAGE = Path("docs/errors.md")
+ROUTE_PAGE = Path("docs/routes.md")
+PAGES = (ERROR_PROTO, ERROR_PAGE, ROUTE_PAGE)
 
 
 def error_proto() -> str:
@@ -62,6 +72,64 @@ def error_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def route_page(descriptor: Path) -> str:
+    """The reference page of what is served over REST, from a descriptor set with its comments."""
+    # Here, because importing it needs what was just generated.
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    from chassis.methods import CredentialKind
+
+    lines = [
+        "# Routes",
+        "",
+        "Generated from the contracts in `protos/` by `make gen`.",
+        "",
+        "Credentials: **project** is `X-PROJECT-API-KEY: sk_…`, **session** is `Authorization: Bearer` with",
+        "a session token, **API key** is `X-API-KEY: sk_…`, and **device** is `X-DEVICE-KEY: dk_…`, of which",
+        "there are none yet. A request has exactly one; the scope is what it has to hold. What is sent and",
+        "answered stands with the RPC in the proto, and refusals are on [the page of errors](errors.md).",
+        "The edge adds `GET /healthz` and `GET /readyz` of its own.",
+        "",
+        "| route | credentials | scope | RPC | what it does |",
+        "|---|---|---|---|---|",
+    ]
+    words = {
+        CredentialKind.PROJECT_KEY: "project",
+        CredentialKind.ACCOUNT_SESSION: "session",
+        CredentialKind.ACCOUNT_API_KEY: "API key",
+        CredentialKind.DEVICE_KEY: "device",
+    }
+    for method, comment in described_methods(FileDescriptorSet.FromString(descriptor.read_bytes())):
+        accepted = ", ".join(words[kind] for kind in sorted(method.accepts)) or "none"
+        scope = f"`{method.scope}`" if method.scope else ""
+        rpc = method.full_name.split(".")[-1]
+        lines += [
+            f"| `{binding.verb} {binding.template}` | {accepted} | {scope} | `{rpc}` | {comment} |"
+            for binding in method.bindings
+        ]
+    return "\n".join([*lines, ""])
+
+
+def described_methods(files: FileDescriptorSet) -> Iterator[tuple[Method, str]]:
+    """Every method of ours with the first sentence of its comment, as the protos have them."""
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    from chassis.methods import method_table
+
+    pool = DescriptorPool()
+    for file in files.file:
+        comments = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}
+        pool.Add(file)
+        if not file.package.startswith("sealgate."):
+            continue
+        for service_index, service in enumerate(file.service):
+            table = method_table([pool.FindServiceByName(f"{file.package}.{service.name}")])
+            for index, row in enumerate(table.values()):
+                # FileDescriptorProto.service is field 6, ServiceDescriptorProto.method field 2.
+                comment = " ".join(comments[6, service_index, 2, index].split())
+                yield row, comment.partition(". ")[0].rstrip(".") + "."
+
+
 def run_protoc(root: Path, target: Path) -> None:
     """Compiles `root/protos` into `target` (messages, stubs, types and the descriptor set)."""
     import grpc_tools
@@ -96,7 +164,7 @@ def run_protoc(root: Path, target: Path) -> None:
 
 
 def generate(target: Path) -> None:
-    """Writes the error proto, the error page and `gen/` under `target`, from the tree's sources."""
+    """Writes the error proto, `gen/` and the two pages under `target`, from the tree's sources."""
     (target / "docs").mkdir(parents=True, exist_ok=True)
     if target != ROOT:
         shutil.copytree(ROOT / "protos", target / "protos")
@@ -105,6 +173,7 @@ def generate(target: Path) -> None:
     shutil.rmtree(target / "gen", ignore_errors=True)
     (target / "gen").mkdir()
     run_protoc(target, target / "gen")
+    (target / ROUTE_PAGE).write_text(route_page(target / "gen" / "sealgate.binpb"), encoding="utf-8")
 
 
 def files_under(directory: Path) -> dict[str, bytes]:
@@ -127,7 +196,7 @@ def drift() -> list[str]:
         )
         different += [
             str(name)
-            for name in (ERROR_PROTO, ERROR_PAGE)
+            for name in PAGES
             if not (ROOT / name).exists() or (scratch / name).read_bytes() != (ROOT / name).read_bytes()
         ]
         return different

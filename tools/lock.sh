@@ -2,6 +2,8 @@
 # Renews the hash-pinned lock files from pyproject.toml; run by `make lock`.
 set -eu
 cd "$(dirname "$0")/.."
+# As in the Makefile.
+export UV_SYSTEM_CERTS=1
 compile() {
     .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
         --no-annotate --custom-compile-command "make lock" "$@"

@@ -120,7 +120,7 @@ class EmbeddedPostgres:
         """Makes the data if need be, starts the server and returns when it takes connections.
 
         Must be called on the main thread, because the kernel ends the server with the thread that
-        started it. Blocks for about 0.1 s, 0.7 s on new data, longer while Postgres recovers.
+        started it. Blocks for about 0.1 s, 1 s on new data, longer while Postgres recovers.
         Raises EmbeddedPostgresError.
         """
         if threading.current_thread() is not threading.main_thread():

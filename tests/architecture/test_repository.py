@@ -44,7 +44,7 @@ def test_imports_go_in_the_directions_of_the_house() -> None:
 
 
 def test_generated_files_are_those_of_the_sources() -> None:
-    """The compiler's output, the error enum and its page are what the sources give now."""
+    """The compiler's output, the error enum and the generated pages are what the sources give now."""
     ended = run("python", "tools/generate.py", "--check")
     assert ended.returncode == 0, ended.stderr[-3000:]
 
@@ -56,10 +56,12 @@ def test_generator_says_which_file_is_stale(tmp_path: Path) -> None:
     with (tmp_path / "gen/sealgate/auth/v1/session_pb2.pyi").open("a", encoding="utf-8") as file:
         file.write("# edited\n")
     (tmp_path / "docs/errors.md").unlink()
+    (tmp_path / "docs/routes.md").write_text("# Routes\n", encoding="utf-8")
     ended = run("python", str(tmp_path / "tools/generate.py"), "--check")
     assert ended.returncode == 1
     assert "gen/sealgate/auth/v1/session_pb2.pyi" in ended.stderr
     assert "docs/errors.md" in ended.stderr
+    assert "docs/routes.md" in ended.stderr
 
 
 def test_repository_names_no_place_of_a_workplace() -> None:

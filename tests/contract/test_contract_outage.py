@@ -49,7 +49,7 @@ async def test_wallet_service_is_missed_by_its_own_routes_alone(world: World) ->
     assert (await world.cluster.rest("GET", "/readyz")).json() == {"status": "ok"}
     await world.cluster.servers["wallet"].stop()
     unavailable(await world.by_key("GET", WALLETS))
-    unavailable(await world.cluster.rest("GET", "/readyz"))
+    refused(await world.cluster.rest("GET", "/readyz"), 503, "UNAVAILABLE", paths=["wallet"], retry_after="1")
     assert (await world.cluster.rest("GET", "/healthz")).json() == {"status": "ok"}
     good(await world.by_key("GET", CURRENT))
     good(await world.by_project("POST", world.account("/session")), 201)

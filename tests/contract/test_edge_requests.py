@@ -337,7 +337,9 @@ def test_service_that_is_down_is_unavailable_until_it_is_back(edge: RunningEdge,
     reply = edge.ask(ask)
     assert_error(reply, Code.UNAVAILABLE)
     assert reply.headers["retry-after"] == "1"
-    assert edge.ask("GET /readyz").status == 503
+    with edge.logged() as lines:
+        assert_error(edge.ask("GET /readyz"), Code.UNAVAILABLE, Detail(name, "does not serve"))
+    assert any(f'"reason":"does not serve: {name}"' in line for line in lines)
     assert edge.ask("GET /healthz").status == 200
     edge.run(edge.start_server(name))
     deadline = time.monotonic() + 5

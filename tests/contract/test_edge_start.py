@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -86,9 +87,22 @@ async def test_edge_does_not_start_with_a_method_that_it_cannot_serve(
 async def test_edge_does_not_start_without_its_descriptor(
     tmp_path: Path, clock: FakeClock, ids: CountingIds
 ) -> None:
-    """A descriptor set that is not there is a configuration error."""
-    with pytest.raises(ConfigError, match="not a readable descriptor set"):
-        await built(tmp_path, clock, ids, lambda document: serve_sample(document, tmp_path / "none.binpb"))
+    """A descriptor set that is not there, or none, is a configuration error that names it."""
+    missing, wrong = tmp_path / "none.binpb", tmp_path / "text.binpb"
+    wrong.write_text("text", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"none\.binpb cannot be read \(No such file or directory\)$"):
+        await built(tmp_path, clock, ids, lambda document: serve_sample(document, missing))
+    with pytest.raises(ConfigError, match=r"text\.binpb is not a descriptor set"):
+        await built(tmp_path, clock, ids, lambda document: serve_sample(document, wrong))
+
+
+async def test_edge_says_from_where_it_looked_for_a_relative_descriptor(
+    tmp_path: Path, clock: FakeClock, ids: CountingIds
+) -> None:
+    """Whoever starts it in another directory learns that this was it."""
+    where = re.escape(f"it is looked for in the working directory, {Path.cwd()}")
+    with pytest.raises(ConfigError, match=rf"none\.binpb cannot be read \(.*\); {where}$"):
+        await built(tmp_path, clock, ids, lambda document: serve_sample(document, Path("none.binpb")))
 
 
 async def test_edge_does_not_start_on_a_port_that_is_taken(

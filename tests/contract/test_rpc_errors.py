@@ -50,11 +50,18 @@ def test_error_keeps_details_and_pause_when_it_crosses_the_wire() -> None:
     assert b"for the log" not in status_from_error(error).SerializeToString()
 
 
-@pytest.mark.parametrize("seconds", [None, 0, 1, 3600])
-def test_error_keeps_its_pause_when_it_is_none_or_zero(seconds: int | None) -> None:
-    """No pause and a pause of nothing are two things."""
-    error = SealgateError(Code.OVERLOADED, retry_after_seconds=seconds)
+@pytest.mark.parametrize("seconds", [None, 1, 3600])
+def test_error_keeps_its_pause_when_it_has_one_or_none(seconds: int | None) -> None:
+    """A caller is told when to come back only if somebody knows."""
+    error = SealgateError(Code.REQUEST_IN_PROGRESS, retry_after_seconds=seconds)
     assert answered(error).retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("code", [Code.OVERLOADED, Code.UNAVAILABLE])
+def test_error_always_has_a_pause_when_it_will_pass(code: Code) -> None:
+    """What another moment mends says so, whoever raised it."""
+    assert answered(SealgateError(code)).retry_after_seconds == 1
+    assert answered(SealgateError(code, retry_after_seconds=7)).retry_after_seconds == 7
 
 
 def test_error_has_no_more_details_than_a_client_can_take() -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.e2e.stack_process import StackProcess
 
 README: Final = Path(__file__).parents[2] / "README.md"
@@ -44,10 +46,14 @@ def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_p
     assert run.stdout.count('"SESSION_INVALID"') == 1
 
 
-def test_readme_python_flow_works_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
-    """The gRPC example prints the demo wallet and its money."""
+@pytest.mark.parametrize("options", [["-"], ["-i", "-q"]], ids=["program", "interpreter"])
+def test_readme_python_flow_works_when_pasted(
+    shared_stack: StackProcess, tmp_path: Path, options: list[str]
+) -> None:
+    """The gRPC example prints the demo wallet and its money, in a file and line by line."""
     run = subprocess.run(
-        [sys.executable, "-c", blocks("python")],
+        [sys.executable, *options],
+        input=blocks("python"),
         cwd=directory_of(shared_stack, tmp_path),
         capture_output=True,
         text=True,
@@ -55,5 +61,6 @@ def test_readme_python_flow_works_when_pasted(shared_stack: StackProcess, tmp_pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    assert "Error" not in run.stderr
     assert "Wallet 1" in run.stdout
     assert "USDC" in run.stdout

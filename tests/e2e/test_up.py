@@ -212,6 +212,9 @@ def test_deposit_counts_once_when_repeated(shared_stack: StackProcess) -> None:
     other = shared_stack.command(*arguments, "--amount", "2")
     assert (other.returncode, len(other.stderr.splitlines())) == (1, 1)
     assert "DEPOSIT_CONFLICT" in other.stderr
+    unfit = shared_stack.command("wallet", "deposit", "--wallet", wallet, "--reference", "", "--amount", "1")
+    assert unfit.returncode == 1
+    assert unfit.stderr.startswith("sealgate: VALIDATION_ERROR: --reference: ")
 
 
 def test_services_run_as_processes_of_their_own_when_up(shared_stack: StackProcess) -> None:

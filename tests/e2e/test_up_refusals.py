@@ -25,13 +25,14 @@ def refused_line(*arguments: str) -> str:
 
 
 def test_up_refuses_when_the_port_is_taken(tmp_path: Path) -> None:
-    """The line names the address and the option."""
+    """The line names the address and the option, and no new directory is made."""
     taken = bind_or_none("127.0.0.1", 0)
     assert taken is not None
     with taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         line = refused_line("--data", str(tmp_path / "data"), "--http", address)
     assert line == f"sealgate: {address} is taken by another program; choose another port with --http"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_up_refuses_when_the_directory_is_foreign(tmp_path: Path) -> None:

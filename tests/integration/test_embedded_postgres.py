@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2_grpc
 
 from chassis.db.child import ChildUser, launch_command
 from chassis.db.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_binaries
@@ -442,6 +444,34 @@ async def test_server_of_root_runs_from_an_installation_that_only_root_can_enter
         assert snapshot(installed) == before
     finally:
         server.stop()
+
+
+async def test_server_starts_beside_busy_grpc(stopped: EmbeddedPostgres) -> None:
+    """A process that serves gRPC can start it: nothing of gRPC's runs in the child and breaks it."""
+    grpc_server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), grpc_server)
+    port = grpc_server.add_insecure_port("127.0.0.1:0")
+    await grpc_server.start()
+
+    async def call(channel: grpc.aio.Channel) -> None:
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/grpc.health.v1.Health/Check"
+        )
+        while True:
+            await check(b"")
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        callers = [asyncio.create_task(call(channel)) for _ in range(4)]
+        try:
+            for _ in range(10):
+                stopped.start()
+                assert await answer(stopped, "SELECT 1") == 1
+                stopped.stop()
+        finally:
+            for caller in callers:
+                caller.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
+            await grpc_server.stop(None)
 
 
 def test_missing_package_is_said_in_one_line(

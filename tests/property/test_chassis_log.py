@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.log import JsonFormatter, redact
@@ -15,6 +15,7 @@ TEXTS = st.text(st.characters())
 ARGUMENTS = st.one_of(TEXTS, st.integers(), st.floats(), st.binary(), st.none(), st.builds(ValueError, TEXTS))
 
 
+@settings(deadline=None)
 @given(
     name=st.sampled_from(["chassis.rpc", "grpc", "asyncio"]),
     message=TEXTS,
@@ -35,6 +36,7 @@ def test_any_record_is_one_line_of_json(
     assert set(fields) <= set(read)
 
 
+@settings(deadline=None)
 @given(seed=st.binary(min_size=32, max_size=32), before=TEXTS, after=TEXTS)
 def test_secret_is_blanked_in_any_text(seed: bytes, before: str, after: str) -> None:
     """A key does not pass, whatever stands around it."""

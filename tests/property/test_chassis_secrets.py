@@ -19,6 +19,7 @@ SEEDS = st.binary(min_size=32, max_size=32)
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
+@settings(deadline=None)
 @given(seed=SEEDS)
 @example(seed=bytes(32))
 @example(seed=b"\xff" * 32)
@@ -32,7 +33,7 @@ def test_key_survives_the_way_through_text(seed: bytes) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_key_is_refused_when_any_one_character_is_another(seed: bytes) -> None:
     """A slip of the finger is never a key: every other character at every place is refused."""
     pair = ApiKeyPair.from_seed(seed)
@@ -42,6 +43,7 @@ def test_key_is_refused_when_any_one_character_is_another(seed: bytes) -> None:
                 assert parse(text[:place] + other + text[place + 1 :]) is None
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, place=st.integers(0, 50), other=st.characters())
 def test_key_is_refused_when_one_character_is_anything_else(seed: bytes, place: int, other: str) -> None:
     """Characters outside of the alphabet count as damage too, digits of other scripts among them."""
@@ -50,6 +52,7 @@ def test_key_is_refused_when_one_character_is_anything_else(seed: bytes, place: 
         assert parse_secret_key(text[:place] + other + text[place + 1 :]) is None
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, place=st.integers(0, 50), moves=st.integers(1, 5))
 def test_key_is_refused_when_characters_are_missing_doubled_or_swapped(
     seed: bytes, place: int, moves: int
@@ -62,6 +65,7 @@ def test_key_is_refused_when_characters_are_missing_doubled_or_swapped(
     assert swapped == text or parse_secret_key(swapped) is None
 
 
+@settings(deadline=None)
 @given(st.text(), st.binary(min_size=32, max_size=32))
 def test_any_text_is_read_or_refused_but_never_fails(text: str, public_key: bytes) -> None:
     """Parsers answer None to whatever a stranger sends, and never raise."""
@@ -71,6 +75,7 @@ def test_any_text_is_read_or_refused_but_never_fails(text: str, public_key: byte
     assert parse_public_key(public_key_text(public_key)) == public_key
 
 
+@settings(deadline=None)
 @given(text=st.text(ALPHABET, min_size=48, max_size=48))
 def test_random_text_of_the_right_shape_is_no_key(text: str) -> None:
     """A scanner tells noise from a key: four check bytes let one text in four thousand million through."""

@@ -97,6 +97,20 @@ def test_missing_member_is_named_by_its_path(tmp_path: Path, path: str) -> None:
     assert problem(tmp_path, change) == f"{path}: Field required"
 
 
+def test_misspelt_member_is_named_rather_than_the_one_that_is_then_missing(tmp_path: Path) -> None:
+    """What somebody wrote is what they look for."""
+
+    def misspell(content: dict[str, Any]) -> None:
+        content["adience"] = content.pop("audience")
+
+    assert problem(tmp_path, misspell) == "adience: unknown field"
+
+
+def test_complaint_is_in_our_words_alone(tmp_path: Path) -> None:
+    """The library's own prefix is left away."""
+    assert problem(tmp_path, set_to("public.address", "9001")) == "public: write it as host:port"
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from chassis.clock import SystemClock
+from chassis.errors import Code, SealgateError, invalid
+from chassis.keyring import KeyRing
 from cli.main import main
+from cli.operating import explain
 from cli.output import paint
 
 ROOT = Path(__file__).parents[2]
@@ -83,10 +88,46 @@ def test_migrate_keeps_the_password_to_itself_when_it_fails() -> None:
         assert len(answer.output.splitlines()) == 1
 
 
-def test_config_check_accepts_when_the_file_is_good() -> None:
-    """The edge configuration that we ship is valid."""
-    answer = CliRunner().invoke(main, ["config", "check", str(ROOT / "deploy" / "edge.yaml")])
-    assert (answer.exit_code, answer.output) == (0, f"{ROOT / 'deploy' / 'edge.yaml'} is valid\n")
+def test_config_check_accepts_when_the_file_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The edge configuration that we ship can be used, from the top of the repository."""
+    monkeypatch.chdir(ROOT)
+    answer = CliRunner().invoke(main, ["config", "check", "deploy/edge.yaml"])
+    assert (answer.exit_code, answer.output) == (0, "deploy/edge.yaml is a usable edge configuration\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("gen/sealgate.binpb", "gen/nothing.binpb", "gen/nothing.binpb cannot be read"),
+        (
+            "v1.TokenKeyService",
+            "v1.TokenService",
+            "sealgate.auth.v1.TokenService is not in gen/sealgate.binpb",
+        ),
+        ("v1.TokenKeyService", "v1.IdentityService", "has no method with a REST path"),
+    ],
+)
+def test_config_check_refuses_what_would_stop_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, complaint: str
+) -> None:
+    """What the file names is read too: a file that passes here can be started with."""
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "edge.yaml"
+    file.write_text((ROOT / "deploy" / "edge.yaml").read_text(encoding="utf-8").replace(old, new))
+    answer = CliRunner().invoke(main, ["config", "check", str(file)])
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith(f"sealgate: {file} is no usable edge configuration: ")
+    assert complaint in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_config_check_says_what_it_reads_when_it_is_given_a_service_s_file(tmp_path: Path) -> None:
+    """The configuration of a service is none of the edge's, and the line says so."""
+    file = tmp_path / "wallet.yaml"
+    file.write_text("audience: local\n")
+    answer = CliRunner().invoke(main, ["config", "check", str(file)])
+    assert answer.exit_code == 2
+    assert answer.stderr == f"sealgate: {file} is no usable edge configuration: audience: unknown field\n"
 
 
 def test_config_check_names_the_member_when_it_is_unknown(tmp_path: Path) -> None:
@@ -98,6 +139,40 @@ def test_config_check_names_the_member_when_it_is_unknown(tmp_path: Path) -> Non
     assert answer.exit_code == 2
     assert "surprise: unknown field" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_key_create_makes_a_key_that_the_ring_takes(tmp_path: Path) -> None:
+    """It says the key's name and file, and makes another one each time."""
+    directory = tmp_path / "keys" / "passport"
+    answers = [CliRunner().invoke(main, ["key", "create", str(directory)]) for _ in range(2)]
+    ring = KeyRing.load(directory)
+    assert len(ring.public_keys()) == 2
+    for answer in answers:
+        assert answer.exit_code == 0
+        kid, file = (line.split()[1] for line in answer.output.splitlines())
+        assert kid in ring.public_keys()
+        assert Path(file) == directory / f"{kid}.json"
+        assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
+    assert ring.signing_key(SystemClock().now_ns()).kid in answers[-1].output
+
+
+@pytest.mark.parametrize("directory", ["/dev/null/keys", "/proc/sealgate"])
+def test_key_create_ends_with_two_when_the_directory_cannot_be_written(directory: str) -> None:
+    """One line with the system's reason; also root cannot write everywhere."""
+    answer = CliRunner().invoke(main, ["key", "create", directory])
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith(f"sealgate: cannot write to {directory}: ")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_refusal_is_told_in_the_words_of_the_command() -> None:
+    """A field is called as the option is that fills it; the details stand for the code's text."""
+    error = invalid("external_ref", "must not be empty")
+    assert explain(error, {"external_ref": "--reference"}) == (
+        "VALIDATION_ERROR: --reference: must not be empty"
+    )
+    assert explain(error) == "VALIDATION_ERROR: external_ref: must not be empty"
+    assert explain(SealgateError(Code.DEPOSIT_CONFLICT)).startswith("DEPOSIT_CONFLICT: ")
 
 
 @pytest.mark.parametrize("name", ["auth", "keys", "wallet", "edge"])
@@ -113,9 +188,13 @@ def test_serve_ends_with_two_when_the_configuration_is_bad(tmp_path: Path, name:
 
 
 def test_colour_is_only_used_when_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No escape codes in files and pipes, nor where NO_COLOR asks for none."""
+    """No escape codes in files and pipes, on terminals without any, nor where NO_COLOR asks for none."""
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     assert paint("x", "red", terminal=False) == "x"
     assert paint("x", "red", terminal=True) != "x"
+    monkeypatch.setenv("TERM", "dumb")
+    assert paint("x", "red", terminal=True) == "x"
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert paint("x", "red", terminal=True) == "x"

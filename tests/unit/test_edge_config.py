@@ -15,6 +15,7 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from chassis.config import ConfigError
+from cli.stack_config import AUDIENCE
 from edge.config import SERVICES, Cluster, bootstrap, load
 from tests.unit.edge_support import DESCRIPTOR, ROOT
 
@@ -81,13 +82,13 @@ def test_written_bootstrap_is_accepted_by_envoy_and_edge(tmp_path: Path) -> None
 
 
 def test_reference_file_is_what_bootstrap_writes() -> None:
-    """deploy/edge.yaml and the generated file say the same, so neither falls behind."""
+    """deploy/edge.yaml says what `up` would with its data in .sealgate, so neither falls behind."""
     written = bootstrap(
         host="127.0.0.1",
         port=8080,
-        sockets={name: Path(f".sealgate/run/{name}.sock") for name in SERVICES},
+        sockets={name: Path(f".sealgate/sockets/{name}.sock") for name in SERVICES},
         descriptor=Path("gen/sealgate.binpb"),
-        audience="sealgate",
+        audience=AUDIENCE,
     )
     assert yaml.safe_load((ROOT / "deploy" / "edge.yaml").read_text("utf-8")) == written
 
@@ -192,10 +193,10 @@ def transcoder(changed: dict[str, Any]) -> dict[str, Any]:
             "static_resources.clusters[0].load_assignment.cluster_name",
         ),
         (lambda d: d["static_resources"]["clusters"].pop(), "there is no cluster named wallet"),
-        (lambda d: set_address(d, {}), f"{ADDRESS}: Value error, write either pipe or socket_address"),
+        (lambda d: set_address(d, {}), f"{ADDRESS}: write either pipe or socket_address"),
         (
             lambda d: set_address(d, {"socket_address": {"address": "10.0.0.1", "port_value": 1}}),
-            f"{ADDRESS}.socket_address.address: Value error, must be a loopback address",
+            f"{ADDRESS}.socket_address.address: must be a loopback address",
         ),
         (lambda d: transcoder(d).update(services=[]), f"{MANAGER}.http_filters[2].typed_config.services"),
         (lambda d: transcoder(d)["services"].append("sealgate.keys.v1.ApiKeyService"), "is named twice"),
