@@ -94,6 +94,7 @@ class Stack:
                 # So that a start on a taken port leaves no new directory behind.
                 self._claim_port(self._http)
             self._data.claim()
+            self._refuse_lost_databases()
             self._http = self._claim_port(self._http)
             self._ports = self._data.ports("127.0.0.1", SERVICES)
             if self._ready_file is not None:
@@ -105,6 +106,14 @@ class Stack:
             raise CommandRefused(str(error)) from None
         except OSError as error:
             raise CommandRefused(f"cannot write {self._ready_file}: {error.strerror}") from None
+
+    def _refuse_lost_databases(self) -> None:
+        """Starting anew where money has been would hide that it is gone."""
+        if self._data.demo_file.exists() and not self._data.postgres.exists():
+            raise CommandRefused(
+                f"{self._data.postgres} is gone, and with it all accounts and money; "
+                f"put it back, or delete {self._data.root} to start anew"
+            )
 
     @staticmethod
     def _claim_port(asked: Address) -> Address:
@@ -120,8 +129,8 @@ class Stack:
     async def _bring_up(self) -> None:
         say(f"Starting Sealgate in {self._data.root}")
         postgres = EmbeddedPostgres(self._data.postgres, self._data.postgres_sockets)
-        make_signing_keys(self._data, self._clock, self._ids)
         try:
+            make_signing_keys(self._data, self._clock, self._ids)
             # The services load while the cluster starts; they connect when they are first asked.
             for name, document in self._documents(postgres):
                 write_config(self._data, name, document)
@@ -129,7 +138,7 @@ class Stack:
             await self._supervisor.start(
                 PostgresProgram(postgres, self._data.postgres, (EmbeddedPostgresError,))
             )
-        except ProgramError as error:
+        except (ProgramError, DataDirectoryError) as error:
             raise CommandRefused(str(error)) from None
         await self._prepare_databases(postgres)
         await self._wait_until_ready()

@@ -10,7 +10,7 @@ import yaml
 
 from chassis.clock import Clock
 from chassis.ids import Ids
-from cli.data_directory import DataDirectory, write_atomically
+from cli.data_directory import DataDirectory, DataDirectoryError, write_atomically
 from cli.network import Address
 
 SERVICES: Final = ("auth", "keys", "wallet")
@@ -20,13 +20,21 @@ DESCRIPTOR_FILE: Final = Path(__file__).resolve().parent.parent / "gen" / "sealg
 
 
 def make_signing_keys(data: DataDirectory, clock: Clock, ids: Ids) -> None:
-    """Makes the private keys that a new stack needs; those that exist stay."""
+    """Makes the private keys that a new stack needs; those that exist stay.
+
+    Raises DataDirectoryError when they cannot be used: auth would end with the same reason, again and
+    again, in a log that nobody reads at first.
+    """
+    from chassis.keyring import KeyRing, KeyRingError, create_key
+
     for purpose in ("passport", "session"):
         directory = data.keys / purpose
         if not any(directory.glob("*.json")):
-            from chassis.keyring import create_key
-
             create_key(directory, ids.seed(), clock.now_ns())
+        try:
+            KeyRing.load(directory)
+        except KeyRingError as error:
+            raise DataDirectoryError(str(error)) from None
 
 
 def service_documents(

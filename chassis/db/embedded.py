@@ -342,6 +342,8 @@ def _run_binary(arguments: list[str], user: ChildUser | None) -> str:
         cwd="/",
         env=_ENVIRONMENT,
         timeout=_INITIALIZE_TIMEOUT_SECONDS,
+        # A terminal's Ctrl-C is for our parent to act upon.
+        start_new_session=True,
         check=False,
     )
     if result.returncode != 0:

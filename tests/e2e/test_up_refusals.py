@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chassis.keyring import create_key
 from cli.data_directory import MARKER
+from cli.demo import Demo
 from cli.network import bind_or_none
 from tests.e2e.stack_process import SEALGATE, StackProcess
 
@@ -73,3 +75,24 @@ def test_up_refuses_when_postgres_data_is_foreign(tmp_path: Path) -> None:
     (tmp_path / "postgres" / "notes").touch()
     line = refused_line("--data", str(tmp_path), "--http", "127.0.0.1:0")
     assert "not a Postgres data directory" in line
+
+
+def test_up_refuses_when_a_signing_key_can_be_read_by_others(tmp_path: Path) -> None:
+    """The line names the file and says what to do, instead of leaving it to a log."""
+    key = create_key(tmp_path / "data" / "keys" / "session", bytes(32), 0)
+    (tmp_path / "data" / MARKER).write_text("1\n", encoding="ascii")
+    path = tmp_path / "data" / "keys" / "session" / f"{key.kid}.json"
+    path.chmod(0o644)
+    line = refused_line("--data", str(tmp_path / "data"), "--http", "127.0.0.1:0")
+    assert line == f"sealgate: {path}: others can read this private key; run chmod 600 on it"
+
+
+def test_up_refuses_when_the_databases_are_gone(tmp_path: Path) -> None:
+    """Money that was there is not replaced by an empty ledger without a word."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / MARKER).write_text("1\n", encoding="ascii")
+    Demo(project_id="p").write(data / "demo.json")
+    line = refused_line("--data", str(data), "--http", "127.0.0.1:0")
+    assert f"{data / 'postgres'} is gone" in line
+    assert not (data / "postgres").exists()
