@@ -138,14 +138,7 @@ class EmbeddedPostgres:
             self._clear_stale_socket_lock()
             if not has_data:
                 self._initialize(binaries, user)
-            with self._log_file.open("ab") as log:
-                self._log_offset = log.tell()
-                self._process = self._launch(binaries, user, log.fileno())
-            try:
-                self._wait_until_ready(self._process)
-            except BaseException:
-                self.stop()
-                raise
+            self._launch_until_ready(binaries, user)
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresError(f"Postgres on {self._data}: {error}") from error
 
@@ -269,6 +262,24 @@ class EmbeddedPostgres:
                     _kill(orphan)
             time.sleep(_POLL_SECONDS)
 
+    def _launch_until_ready(self, binaries: Path, user: ChildUser | None) -> None:
+        """Launches again while the kernel has not yet let go of what a killed server had in memory."""
+        deadline = time.monotonic() + _KILL_TIMEOUT_SECONDS
+        while True:
+            with self._log_file.open("ab") as log:
+                self._log_offset = log.tell()
+                self._process = self._launch(binaries, user, log.fileno())
+            try:
+                return self._wait_until_ready(self._process)
+            except EmbeddedPostgresError as error:
+                self.stop()
+                if _MEMORY_STILL_HELD not in str(error) or time.monotonic() >= deadline:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
+            time.sleep(_POLL_SECONDS)
+
     def _launch(self, binaries: Path, user: ChildUser | None, log: int) -> subprocess.Popen[bytes]:
         settings = dict(_SETTINGS) if self._durable else _SETTINGS | _SETTINGS_NOT_DURABLE
         directory = str(self._sockets).replace('"', '""')
@@ -317,6 +328,8 @@ class EmbeddedPostgres:
         return (fatal or lines or ["it said nothing"])[-1]
 
 
+# Postgres's own words.
+_MEMORY_STILL_HELD: Final = "pre-existing shared memory block"
 # Nothing of our own environment: it may hold secrets, and PG* variables would change the server.
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 

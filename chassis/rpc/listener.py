@@ -12,7 +12,6 @@ from typing import Final
 import grpc
 from grpc_health.v1._async import HealthServicer
 
-from chassis.clock import Clock
 from chassis.config import ConfigError, TlsConfig
 from chassis.limits import DRAIN_SECONDS
 
@@ -51,10 +50,9 @@ class Listener:
     replaced on its own address when its loop has ended.
     """
 
-    def __init__(self, address: str, tls: TlsConfig | None, clock: Clock, assemble: Assemble) -> None:
+    def __init__(self, address: str, tls: TlsConfig | None, assemble: Assemble) -> None:
         self._address = address
         self._tls = tls
-        self._clock = clock
         self._assemble = assemble
         self._server: grpc.aio.Server | None = None
         self._health: HealthServicer | None = None
@@ -111,7 +109,8 @@ class Listener:
                 await self._server.start()
             except ConfigError as error:
                 _logger.exception("a listener cannot be replaced yet", exc_info=error)
-                await self._clock.sleep(_WATCH_SECONDS)
+                # The kernel's time and nobody else's: the broken server is just letting the address go.
+                await asyncio.sleep(_WATCH_SECONDS)
         retiring = asyncio.create_task(broken.stop(DRAIN_SECONDS))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)

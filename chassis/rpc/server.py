@@ -145,7 +145,7 @@ class RpcServer:
             names = [service.descriptor.full_name for service in served]
             return server, await add_health_and_reflection(handlers, names)
 
-        return Listener(address, tls, self._clock, assemble)
+        return Listener(address, tls, assemble)
 
 
 def _serves_any(service: Service, table: Mapping[str, Method], exposures: frozenset[Exposure]) -> bool:

@@ -47,7 +47,7 @@ async def test_wallet_service_is_missed_by_its_own_routes_alone(world: World) ->
     """Everything else goes on, and the probe says that not all is well."""
     good(await world.by_key("GET", WALLETS))
     assert (await world.cluster.rest("GET", "/readyz")).json() == {"status": "ok"}
-    await world.cluster.servers["wallet"].stop()
+    await world.cluster.servers.pop("wallet").stop()
     unavailable(await world.by_key("GET", WALLETS))
     refused(await world.cluster.rest("GET", "/readyz"), 503, "UNAVAILABLE", paths=["wallet"], retry_after="1")
     assert (await world.cluster.rest("GET", "/healthz")).json() == {"status": "ok"}
@@ -64,7 +64,7 @@ async def test_wallet_service_is_missed_by_its_own_routes_alone(world: World) ->
 
 async def test_keys_service_is_missed_by_keys_and_not_by_sessions(world: World) -> None:
     """A good key is not called bad because nobody can look it up; a revocation says that it is not whole."""
-    await world.cluster.servers["keys"].stop()
+    await world.cluster.servers.pop("keys").stop()
     unavailable(await world.by_project("GET", PROJECT))
     unavailable(await world.by_key("GET", WALLETS))
     unavailable(await world.cluster.rest("GET", WALLETS, x_api_key=UNKNOWN_SECRET))
@@ -79,7 +79,7 @@ async def test_auth_service_is_missed_by_everybody(world: World) -> None:
         world.by_key("GET", WALLETS), world.by_session("GET", WALLETS), world.by_project("GET", PROJECT)
     ):
         good(answer)
-    await world.cluster.servers["auth"].stop()
+    await world.cluster.servers.pop("auth").stop()
     unavailable(await world.by_project("GET", PROJECT))
     unavailable(await world.by_key("GET", WALLETS))
     unavailable(await world.by_session("GET", WALLETS))

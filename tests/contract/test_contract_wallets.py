@@ -16,6 +16,7 @@ from tests.platform_support import (
     World,
     by_token,
     good,
+    held,
     make_world,
     refused,
     rfc3339,
@@ -119,12 +120,15 @@ async def test_wallet_has_the_published_fields(world: World) -> None:
 
 async def test_twenty_first_looks_at_once_make_one_wallet(world: World) -> None:
     """By every kind of credential and every path, mixed: all see the same one."""
-    calls = [
-        caller("GET", path)
-        for path in (WALLETS, CHAIN_WALLETS)
-        for _ in range(5)
-        for caller in (world.by_session, world.by_key)
-    ]
+    # Nobody can make a wallet until several have seen that there is none.
+    async with held(world.cluster, "wallet", "LOCK TABLE subaccount IN SHARE ROW EXCLUSIVE MODE") as hold:
+        calls = [
+            asyncio.create_task(caller("GET", path))
+            for path in (WALLETS, CHAIN_WALLETS)
+            for _ in range(5)
+            for caller in (world.by_session, world.by_key)
+        ]
+        await hold.until_waiting(4)
     answers = await asyncio.gather(*calls)
     assert {wallet["wallet_id"] for answer in answers for wallet in good(answer)} == {await world.wallet_id()}
     assert {len(good(answer)) for answer in answers} == {1}

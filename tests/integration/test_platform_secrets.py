@@ -350,11 +350,11 @@ BREAKAGES: Final = {
         make_wallet,
     ),
     "a server that shuts down": replace(
-        raising("wallet", "wallet", make_wallet, "57P01"), answer=(503, "UNAVAILABLE", None)
+        raising("wallet", "wallet", make_wallet, "57P01"), answer=(503, "UNAVAILABLE", "1")
     ),
     "a deadlock": replace(raising("keys", "api_key", make_key, "40P01"), answer=(503, "UNAVAILABLE", "1")),
     "a lock that is not had": replace(
-        raising("auth", "session", make_session, "55P03"), answer=(503, "UNAVAILABLE", None)
+        raising("auth", "session", make_session, "55P03"), answer=(503, "UNAVAILABLE", "1")
     ),
 }
 

@@ -69,13 +69,13 @@ def spoil(draw: st.DrawFn, message: Any, name: str, depth: int = 0) -> None:  # 
         else:
             setattr(message, name, draw(WIRE_VALUES[one.type]))
         return
+    message.ClearField(name)
     value = getattr(message, name)
     if one.message_type.GetOptions().map_entry:
         inner = [value[key] for key in draw(st.lists(WIRE_TEXTS, max_size=2))]
     elif one.is_repeated:
         inner = [value.add() for _ in range(draw(st.integers(0, 2)))]
     else:
-        message.ClearField(name)
         value.SetInParent()
         inner = [value]
     names = [part.name for part in one.message_type.fields]
@@ -106,8 +106,8 @@ STRUCTS: Final = st.sampled_from(
         struct(float("inf")),
         struct(-0.0, 1e308, 2.0**53, 2.0**53 + 2),
         struct(absent=True),
-        struct(depth=31),
-        struct(depth=45),
+        struct(depth=30),
+        struct(depth=32),
     ]
 )
 FIELDS: Final = [
