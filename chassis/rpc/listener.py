@@ -12,6 +12,7 @@ from typing import Final
 import grpc
 from grpc_health.v1._async import HealthServicer
 
+from chassis.clock import SystemClock
 from chassis.config import ConfigError, TlsConfig
 from chassis.limits import DRAIN_SECONDS
 
@@ -21,6 +22,8 @@ _logger = logging.getLogger(__name__)
 
 # As long as new calls wait when a server breaks; looking costs some 20 µs.
 _WATCH_SECONDS: Final = 0.01
+# The kernel's time and nobody else's: a broken server lets its address go when it does.
+_MACHINE: Final = SystemClock()
 _UNIX: Final = "unix:"
 
 
@@ -109,8 +112,7 @@ class Listener:
                 await self._server.start()
             except ConfigError as error:
                 _logger.exception("a listener cannot be replaced yet", exc_info=error)
-                # The kernel's time and nobody else's: the broken server is just letting the address go.
-                await asyncio.sleep(_WATCH_SECONDS)
+                await _MACHINE.sleep(_WATCH_SECONDS)
         retiring = asyncio.create_task(broken.stop(DRAIN_SECONDS))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)

@@ -32,7 +32,14 @@ async def world(cluster: Cluster) -> World:
 
 async def fill(call: Callable[[], Awaitable[httpx.Response]], limit_count: int, code: str) -> None:
     """Calls until one more is refused: `limit_count` of all these calls, and those before, are good."""
-    answers_ = await asyncio.gather(*(call() for _ in range(limit_count + 2)))
+    # No more at once than the service has connections: who waits too long for one is told so.
+    places = asyncio.Semaphore(4)
+
+    async def in_turn() -> httpx.Response:
+        async with places:
+            return await call()
+
+    answers_ = await asyncio.gather(*(in_turn() for _ in range(limit_count + 2)))
     made = [answer for answer in answers_ if answer.status_code == 201]
     for answer in answers_:
         if answer.status_code != 201:
