@@ -46,11 +46,12 @@ ROUTES: Final = [
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who asks, another account of the same project, and an account of another project."""
+    """Who asks, another account of the same project, and an account of another project, as they were."""
 
     asking: World
     near: World
     far: World
+    shown_before: dict[str, list[object]]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,9 @@ async def neighbours(cluster: Cluster) -> Neighbours:
         key["public_key"],
         key["secret_key"],
     )
-    return Neighbours(asking, near, far)
+    return Neighbours(
+        asking, near, far, {owner.tenant.account_id: await shown(owner) for owner in (near, far)}
+    )
 
 
 async def ids_of(world: World, method: Method) -> dict[str, str]:
@@ -132,11 +135,10 @@ async def test_strangers_thing_is_answered_as_one_that_does_not_exist(
         owners = [neighbours.far]
     for owner in owners:
         theirs = await ids_of(owner, method)
-        before = await shown(owner)
         # With only this id theirs, and with every id theirs but the account that the path is about.
         kept = {} if field == "account_id" else {"account_id": own["account_id"]}
         for ids in (own | {field: theirs[field]}, theirs | kept):
             answer = await ask(asking, method, binding, ids)
             assert (answer.status_code, answer.content) == (404, unknown.content)
             assert without_date(answer) == without_date(unknown)
-        assert await shown(owner) == before
+        assert await shown(owner) == neighbours.shown_before[owner.tenant.account_id]

@@ -30,7 +30,7 @@ PROJECT_KEYS: Final = "/api/v1/project/api-key"
 OWN_KEYS: Final = "/api/v1/account/api-key"
 CURRENT: Final = "/api/v1/account/session"
 WALLETS: Final = "/api/v1/wallets"
-ROUNDS_COUNT: Final = 8
+ROUNDS_COUNT: Final = 7
 AT_ONCE_COUNT: Final = 6
 
 _Result = TypeVar("_Result")

@@ -75,7 +75,7 @@ async def test_unspoilt_request_is_good(target: Target, method: Method, binding:
         await target.renew()
 
 
-@settings(QUICK, max_examples=500)
+@settings(QUICK, max_examples=400)
 @given(shot=shots())
 async def test_any_request_is_answered_by_the_contract(target: Target, shot: Shot) -> None:
     """Every route with arbitrary path, query, headers and body, by good and bad credentials."""
