@@ -188,7 +188,7 @@ class SealgateError(Exception):
 
     `details` are shown to the caller, as many and as long as an answer's metadata can hold.
     `internal` is for the log. `retry_after_seconds` becomes the `Retry-After` header and gRPC's
-    RetryInfo.
+    RetryInfo; OVERLOADED and UNAVAILABLE have one by themselves.
     """
 
     def __init__(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Final
 
 from chassis.errors import Code, SealgateError
-
-_RETRY_AFTER_SECONDS: Final = 1
 
 
 class Admission:
@@ -23,7 +20,7 @@ class Admission:
     def __enter__(self) -> None:
         """Takes a place; raises OVERLOADED when there is none."""
         if self._free_count <= 0:
-            raise SealgateError(Code.OVERLOADED, retry_after_seconds=_RETRY_AFTER_SECONDS)
+            raise SealgateError(Code.OVERLOADED)
         self._free_count -= 1
 
     def __exit__(

@@ -156,7 +156,6 @@ class ReadinessEndpoint:
                 Code.UNAVAILABLE,
                 details=[Detail(name, "does not serve") for name in missing],
                 internal=f"does not serve: {', '.join(missing)}",
-                retry_after_seconds=1,
             )
         return json_answer(200, _READY, request.request_id, NO_STORE)
 

@@ -265,7 +265,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if coded:
             return invalid("request", "must have no transfer coding but chunked")
         if len(self.connections) > self._limits.connections_count:
-            return SealgateError(Code.OVERLOADED, retry_after_seconds=1)
+            return SealgateError(Code.OVERLOADED)
         return None
 
     def _bound_part(self, more_bytes: int, *, is_new: bool) -> None:

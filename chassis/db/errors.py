@@ -40,7 +40,7 @@ def translate(error: BaseException, constraint_errors: ConstraintErrors) -> Seal
         if make_error is not None:
             return make_error()
     if isinstance(error, _CONFLICTS):
-        return SealgateError(Code.UNAVAILABLE, internal=_name(error), retry_after_seconds=1)
+        return SealgateError(Code.UNAVAILABLE, internal=_name(error))
     if isinstance(error, _UNAVAILABLE):
         return unavailable(_name(error))
     return None

@@ -51,11 +51,7 @@ def error_from_rpc(failure: grpc.aio.AioRpcError, method: str) -> SealgateError:
             if error is not None:
                 return error
     code = _BARE_STATUS.get(failure.code(), Code.INTERNAL)
-    return SealgateError(
-        code,
-        internal=f"{method} ended with {failure.code().name}",
-        retry_after_seconds=1 if code is Code.UNAVAILABLE else None,
-    )
+    return SealgateError(code, internal=f"{method} ended with {failure.code().name}")
 
 
 def error_from_exception(error: BaseException) -> SealgateError:

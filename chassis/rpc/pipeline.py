@@ -241,7 +241,7 @@ class AdmissionStage:
 
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             if self._free_count <= 0:
-                raise SealgateError(Code.OVERLOADED, retry_after_seconds=1)
+                raise SealgateError(Code.OVERLOADED)
             self._free_count -= 1
             try:
                 return await handler(request, context)

@@ -67,7 +67,7 @@ def _behind_fence(act: Act) -> SealgateError:
     internal = "the caller's identity is behind the account's fence"
     if act.actor_kind is ActorKind.ACCOUNT_SESSION:
         return SealgateError(Code.SESSION_INVALID, internal=internal)
-    return SealgateError(Code.UNAVAILABLE, internal=internal, retry_after_seconds=1)
+    return SealgateError(Code.UNAVAILABLE, internal=internal)
 
 
 def _refuse_escalation(act: Act, gained_scopes: Iterable[str]) -> None:
