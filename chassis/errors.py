@@ -74,6 +74,17 @@ class Code(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INTERNAL = "INTERNAL"
+    PRICE_OUT_OF_RANGE = "PRICE_OUT_OF_RANGE"
+    PRICE_OFF_TICK = "PRICE_OFF_TICK"
+    AMOUNT_OUT_OF_RANGE = "AMOUNT_OUT_OF_RANGE"
+    AMOUNT_OFF_LOT = "AMOUNT_OFF_LOT"
+    EXPIRATION_OUT_OF_RANGE = "EXPIRATION_OUT_OF_RANGE"
+    TOKEN_NOT_FOUND = "TOKEN_NOT_FOUND"  # noqa: S105 - a name, not a secret
+    EVENT_NOT_FOUND = "EVENT_NOT_FOUND"
+    CLIENT_ORDER_ID_USED = "CLIENT_ORDER_ID_USED"
+    ORDER_WOULD_CROSS = "ORDER_WOULD_CROSS"
+    ORDER_LIMIT_REACHED = "ORDER_LIMIT_REACHED"
+    KEY_ALREADY_ROTATED = "KEY_ALREADY_ROTATED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,36 @@ _ROWS: Final = (
     ),
     (Code.UNSUPPORTED_VERSION, 400, "INVALID_ARGUMENT", "This version of the payload is not supported."),
     (Code.ORDER_NOT_FILLED, 400, "INVALID_ARGUMENT", "The order could not be filled whole at once."),
+    (
+        Code.PRICE_OUT_OF_RANGE,
+        400,
+        "INVALID_ARGUMENT",
+        "The price is outside of the market's range; details name the nearest.",
+    ),
+    (
+        Code.PRICE_OFF_TICK,
+        400,
+        "INVALID_ARGUMENT",
+        "The price is not a multiple of the market's tick; details name the nearest.",
+    ),
+    (
+        Code.AMOUNT_OUT_OF_RANGE,
+        400,
+        "INVALID_ARGUMENT",
+        "The amount is too small or too large; details name the nearest.",
+    ),
+    (
+        Code.AMOUNT_OFF_LOT,
+        400,
+        "INVALID_ARGUMENT",
+        "The shares are not a multiple of the market's lot; details name the nearest.",
+    ),
+    (
+        Code.EXPIRATION_OUT_OF_RANGE,
+        400,
+        "INVALID_ARGUMENT",
+        "The time is in the past or too far ahead; details name the nearest.",
+    ),
     (Code.API_KEY_REQUIRED, 401, "UNAUTHENTICATED", "This route needs a credential."),
     (Code.API_KEY_INVALID, 401, "UNAUTHENTICATED", "The key is not valid."),
     (Code.API_KEY_REVOKED, 401, "UNAUTHENTICATED", "The key was revoked."),
@@ -128,6 +169,8 @@ _ROWS: Final = (
     (Code.ASSET_NOT_FOUND, 404, "NOT_FOUND", "There is no such asset."),
     (Code.ORDER_NOT_FOUND, 404, "NOT_FOUND", "There is no such order."),
     (Code.MARKET_NOT_FOUND, 404, "NOT_FOUND", "There is no such market."),
+    (Code.TOKEN_NOT_FOUND, 404, "NOT_FOUND", "There is no such token."),
+    (Code.EVENT_NOT_FOUND, 404, "NOT_FOUND", "There is no such event."),
     (Code.REQUEST_NOT_FOUND, 404, "NOT_FOUND", "There is no such request."),
     (Code.ROUTE_NOT_FOUND, 404, "NOT_FOUND", "There is no such route."),
     (Code.METHOD_NOT_ALLOWED, 405, "UNIMPLEMENTED", "The route does not take this method."),
@@ -155,6 +198,15 @@ _ROWS: Final = (
     (Code.INSUFFICIENT_BALANCE, 409, "FAILED_PRECONDITION", "The wallet does not hold enough."),
     (Code.ORDER_NOT_OPEN, 409, "FAILED_PRECONDITION", "The order is not open."),
     (Code.MARKET_CLOSED, 409, "FAILED_PRECONDITION", "The market is closed."),
+    (Code.CLIENT_ORDER_ID_USED, 409, "ALREADY_EXISTS", "The wallet has an order of this client order id."),
+    (
+        Code.ORDER_WOULD_CROSS,
+        409,
+        "FAILED_PRECONDITION",
+        "The order would be filled at once, which it forbids.",
+    ),
+    (Code.ORDER_LIMIT_REACHED, 409, "FAILED_PRECONDITION", "The wallet has as many open orders as it may."),
+    (Code.KEY_ALREADY_ROTATED, 409, "FAILED_PRECONDITION", "The key was already replaced by another."),
     (Code.PAYLOAD_TOO_LARGE, 413, "RESOURCE_EXHAUSTED", "The body is too large."),
     (Code.HEADERS_TOO_LARGE, 431, "RESOURCE_EXHAUSTED", "The request's headers are too large."),
     (Code.RATE_LIMITED, 429, "RESOURCE_EXHAUSTED", "Too many requests; wait and try again."),

@@ -15,13 +15,16 @@ from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from chassis.errors import Code
 from sealgate.common.v1 import method_rule_pb2 as rules
+from sealgate.common.v1.error_code_pb2 import ErrorCode
 
 # Served by every process and described by others' protos, which carry no rule of ours.
 FOREIGN_SERVICES: Final = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
 
 
 _Enum = TypeVar("_Enum", bound=IntEnum)
+_Named = TypeVar("_Named")
 
 
 class MethodTableError(Exception):
@@ -90,6 +93,7 @@ class Method:
     subject_account_field: str | None
     list_field: str | None
     object_field: str | None
+    refusals: tuple[Code, ...]
     bindings: tuple[HttpBinding, ...]
     descriptor: MethodDescriptor
 
@@ -120,6 +124,7 @@ def foreign_row(method: MethodDescriptor) -> Method:
         subject_account_field=None,
         list_field=None,
         object_field=None,
+        refusals=(),
         bindings=(),
         descriptor=method,
     )
@@ -142,6 +147,11 @@ def module_text(module: int) -> str | None:
     return rules.Module.Name(rules.Module.ValueType(module)).removeprefix("MODULE_").lower()
 
 
+def _code(number: int) -> Code:
+    name = ErrorCode.Name(ErrorCode.ValueType(number))
+    return Code(name.removeprefix("ERROR_CODE_"))
+
+
 def _row(method: MethodDescriptor) -> Method:
     full_name = f"/{method.containing_service.full_name}/{method.name}"
     options = method.GetOptions()
@@ -162,6 +172,7 @@ def _row(method: MethodDescriptor) -> Method:
         subject_account_field=rule.subject_account_field or None,
         list_field=rule.list_field or None,
         object_field=rule.object_field or None,
+        refusals=tuple(_named(_code, number, full_name) for number in rule.refusals),
         bindings=tuple(_bindings(options.Extensions[annotations_pb2.http])),
         descriptor=method,
     )
@@ -176,11 +187,11 @@ def _stated(kind: type[_Enum], number: int, full_name: str) -> _Enum:
         raise MethodTableError(f"{full_name} does not state its {kind.__name__}") from None
 
 
-def _named(text: Callable[[int], str | None], number: int, full_name: str) -> str | None:
+def _named(text: Callable[[int], _Named], number: int, full_name: str) -> _Named:
     try:
         return text(number)
     except ValueError:
-        raise MethodTableError(f"{full_name} names a scope or module that does not exist") from None
+        raise MethodTableError(f"{full_name} names a scope, module or error that does not exist") from None
 
 
 def _bindings(http: HttpRule) -> Iterable[HttpBinding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -18,7 +19,7 @@ from chassis.limits import (
 from chassis.rpc import metadata
 from chassis.rpc.context import current_or_none
 from chassis.rpc.deadline import remaining_seconds
-from chassis.rpc.errors import error_from_rpc
+from chassis.rpc.errors import error_from_rpc, status_from_error
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -49,8 +50,15 @@ async def call(
     *,
     at_most_seconds: float = REQUEST_DEADLINE_SECONDS,
     passport: bytes | None = None,
+    refusal: SealgateError | None = None,
+    answer_headers: dict[str, str] | None = None,
 ) -> _Response:
     """Calls a peer within what is left of the request's time, under the request's id.
+
+    With a `passport` the call is made for whom it names, and the idempotency key of the request being
+    served goes along. With a `refusal` the peer answers that, unless it has another before it; see
+    `chassis.rpc.refusal`. What the answer, or the refusal, says beside its message is put into
+    `answer_headers`.
 
     Raises the SealgateError that the peer answered, UNAVAILABLE when it cannot be reached,
     DEADLINE_EXCEEDED when time ran out.
@@ -66,10 +74,26 @@ async def call(
             headers.append((metadata.USER_AGENT, metadata.printable(served.user_agent)))
     if passport is not None:
         headers.append((metadata.PASSPORT, passport))
+        if served is not None and served.idempotency_key is not None:
+            headers.append((metadata.IDEMPOTENCY_KEY, metadata.printable(served.idempotency_key)))
+    if refusal is not None:
+        headers.append((metadata.REFUSAL, status_from_error(refusal).SerializeToString()))
+    rpc = method(request, timeout=timeout, metadata=tuple(headers))
     try:
-        return await method(request, timeout=timeout, metadata=tuple(headers))
+        response = await rpc
+        if answer_headers is not None:
+            answer_headers.update(_answer_headers(await rpc.trailing_metadata()))
+        return response
     except grpc.aio.AioRpcError as failure:
+        if answer_headers is not None:
+            answer_headers.update(_answer_headers(failure.trailing_metadata()))
         raise translated(failure, method) from None
+
+
+def _answer_headers(trailing: Iterable[tuple[str, str | bytes]] | None) -> Iterator[tuple[str, str]]:
+    for name, value in trailing or ():
+        if name in metadata.ANSWER_HEADERS and isinstance(value, str):
+            yield name, value
 
 
 def translated(failure: grpc.aio.AioRpcError, method: object) -> SealgateError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
@@ -13,7 +13,11 @@ from chassis.methods import Method
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. `deadline_ns` is on the monotonic clock; the interceptors fill the rest in."""
+    """One request. `deadline_ns` is on the monotonic clock; the interceptors fill the rest in.
+
+    `answer_headers` (lower-case names) is what the answer says beside its message, refusals included:
+    limits, replays. Over gRPC it travels as trailing metadata, over REST as headers.
+    """
 
     request_id: uuid.UUID
     method: Method | None = None
@@ -22,6 +26,8 @@ class RequestContext:
     passport: bytes | None = None
     client_address: str = ""
     user_agent: str = ""
+    idempotency_key: str | None = None
+    answer_headers: dict[str, str] = field(default_factory=dict)
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("sealgate_request", default=None)

@@ -43,55 +43,8 @@ def status_from_error(error: SealgateError) -> status_pb2.Status:
     return status
 
 
-def error_from_rpc(failure: grpc.aio.AioRpcError, method: str) -> SealgateError:
-    """The error that a peer answered, or the one that its silence amounts to."""
-    for key, value in failure.trailing_metadata() or ():
-        if key == STATUS_DETAILS_KEY and isinstance(value, bytes):
-            error = _error_from_status(value)
-            if error is not None:
-                return error
-    code = _BARE_STATUS.get(failure.code(), Code.INTERNAL)
-    return SealgateError(code, internal=f"{method} ended with {failure.code().name}")
-
-
-def error_from_exception(error: BaseException) -> SealgateError:
-    """A SealgateError as it is; anything else becomes INTERNAL, logged by type and place."""
-    if isinstance(error, SealgateError):
-        if error.code is Code.INTERNAL:
-            log_event(_logger, logging.ERROR, "internal error", reason=error.internal)
-        return error
-    _logger.error("unexpected error", exc_info=error)
-    return SealgateError(Code.INTERNAL)
-
-
-async def abort_with(context: grpc.aio.ServicerContext[Any, Any], error: SealgateError) -> NoReturn:
-    """Ends the call with an error of the table."""
-    status = status_from_error(error)
-    await context.abort(
-        _STATUS_CODES[error.row.grpc_status],
-        error.row.message,
-        ((STATUS_DETAILS_KEY, status.SerializeToString()),),
-    )
-
-
-def _details(error: SealgateError) -> list[Message]:
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.code.value, domain=ERROR_DOMAIN)]
-    if error.details:
-        violations = error_details_pb2.BadRequest()
-        for detail in error.details:
-            violations.field_violations.add(field=detail.path, description=detail.message)
-        details.append(violations)
-    if error.retry_after_seconds is not None:
-        pause = error_details_pb2.RetryInfo()
-        pause.retry_delay.seconds = error.retry_after_seconds
-        details.append(pause)
-    request = request_context.current_or_none()
-    if request is not None:
-        details.append(error_details_pb2.RequestInfo(request_id=str(request.request_id)))
-    return details
-
-
-def _error_from_status(serialized: bytes) -> SealgateError | None:
+def error_from_status(serialized: bytes) -> SealgateError | None:
+    """The error in a serialized google.rpc.Status; None when it is none of ours."""
     info, violations, pause = (
         error_details_pb2.ErrorInfo(),
         error_details_pb2.BadRequest(),
@@ -113,3 +66,61 @@ def _error_from_status(serialized: bytes) -> SealgateError | None:
         details=[Detail(item.field, item.description) for item in violations.field_violations],
         retry_after_seconds=pause.retry_delay.seconds if pause.HasField("retry_delay") else None,
     )
+
+
+def error_from_rpc(failure: grpc.aio.AioRpcError, method: str) -> SealgateError:
+    """The error that a peer answered, or the one that its silence amounts to."""
+    for key, value in failure.trailing_metadata() or ():
+        if key == STATUS_DETAILS_KEY and isinstance(value, bytes):
+            error = error_from_status(value)
+            if error is not None:
+                return error
+    code = _BARE_STATUS.get(failure.code(), Code.INTERNAL)
+    return SealgateError(code, internal=f"{method} ended with {failure.code().name}")
+
+
+def error_from_exception(error: BaseException) -> SealgateError:
+    """A SealgateError as it is; anything else becomes INTERNAL, logged by type and place."""
+    if isinstance(error, SealgateError):
+        if error.code is Code.INTERNAL:
+            log_event(_logger, logging.ERROR, "internal error", reason=error.internal)
+        return error
+    _logger.error("unexpected error", exc_info=error)
+    return SealgateError(Code.INTERNAL)
+
+
+def attach_answer_headers(
+    context: grpc.aio.ServicerContext[Any, Any], served: request_context.RequestContext
+) -> None:
+    """Sends what the answer says beside its message, when it is no refusal: `abort_with` does that itself."""
+    if served.answer_headers:
+        context.set_trailing_metadata(tuple(served.answer_headers.items()))
+
+
+async def abort_with(context: grpc.aio.ServicerContext[Any, Any], error: SealgateError) -> NoReturn:
+    """Ends the call with an error of the table, and with what the answer says beside it."""
+    status = status_from_error(error)
+    served = request_context.current_or_none()
+    answer_headers = served.answer_headers.items() if served is not None else ()
+    await context.abort(
+        _STATUS_CODES[error.row.grpc_status],
+        error.row.message,
+        ((STATUS_DETAILS_KEY, status.SerializeToString()), *answer_headers),
+    )
+
+
+def _details(error: SealgateError) -> list[Message]:
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.code.value, domain=ERROR_DOMAIN)]
+    if error.details:
+        violations = error_details_pb2.BadRequest()
+        for detail in error.details:
+            violations.field_violations.add(field=detail.path, description=detail.message)
+        details.append(violations)
+    if error.retry_after_seconds is not None:
+        pause = error_details_pb2.RetryInfo()
+        pause.retry_delay.seconds = error.retry_after_seconds
+        details.append(pause)
+    request = request_context.current_or_none()
+    if request is not None:
+        details.append(error_details_pb2.RequestInfo(request_id=str(request.request_id)))
+    return details

@@ -134,6 +134,28 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     """The request ran out of time; it may or may not have taken effect."""
     ERROR_CODE_INTERNAL: _ErrorCode.ValueType  # 55
     """Something went wrong on our side; quote the request id."""
+    ERROR_CODE_PRICE_OUT_OF_RANGE: _ErrorCode.ValueType  # 56
+    """The price is outside of the market's range; details name the nearest."""
+    ERROR_CODE_PRICE_OFF_TICK: _ErrorCode.ValueType  # 57
+    """The price is not a multiple of the market's tick; details name the nearest."""
+    ERROR_CODE_AMOUNT_OUT_OF_RANGE: _ErrorCode.ValueType  # 58
+    """The amount is too small or too large; details name the nearest."""
+    ERROR_CODE_AMOUNT_OFF_LOT: _ErrorCode.ValueType  # 59
+    """The shares are not a multiple of the market's lot; details name the nearest."""
+    ERROR_CODE_EXPIRATION_OUT_OF_RANGE: _ErrorCode.ValueType  # 60
+    """The time is in the past or too far ahead; details name the nearest."""
+    ERROR_CODE_TOKEN_NOT_FOUND: _ErrorCode.ValueType  # 61
+    """There is no such token."""
+    ERROR_CODE_EVENT_NOT_FOUND: _ErrorCode.ValueType  # 62
+    """There is no such event."""
+    ERROR_CODE_CLIENT_ORDER_ID_USED: _ErrorCode.ValueType  # 63
+    """The wallet has an order of this client order id."""
+    ERROR_CODE_ORDER_WOULD_CROSS: _ErrorCode.ValueType  # 64
+    """The order would be filled at once, which it forbids."""
+    ERROR_CODE_ORDER_LIMIT_REACHED: _ErrorCode.ValueType  # 65
+    """The wallet has as many open orders as it may."""
+    ERROR_CODE_KEY_ALREADY_ROTATED: _ErrorCode.ValueType  # 66
+    """The key was already replaced by another."""
 
 class ErrorCode(_ErrorCode, metaclass=_ErrorCodeEnumTypeWrapper):
     """What can go wrong. Generated from the error table by `make gen`; the reason of
@@ -253,4 +275,26 @@ ERROR_CODE_DEADLINE_EXCEEDED: ErrorCode.ValueType  # 54
 """The request ran out of time; it may or may not have taken effect."""
 ERROR_CODE_INTERNAL: ErrorCode.ValueType  # 55
 """Something went wrong on our side; quote the request id."""
+ERROR_CODE_PRICE_OUT_OF_RANGE: ErrorCode.ValueType  # 56
+"""The price is outside of the market's range; details name the nearest."""
+ERROR_CODE_PRICE_OFF_TICK: ErrorCode.ValueType  # 57
+"""The price is not a multiple of the market's tick; details name the nearest."""
+ERROR_CODE_AMOUNT_OUT_OF_RANGE: ErrorCode.ValueType  # 58
+"""The amount is too small or too large; details name the nearest."""
+ERROR_CODE_AMOUNT_OFF_LOT: ErrorCode.ValueType  # 59
+"""The shares are not a multiple of the market's lot; details name the nearest."""
+ERROR_CODE_EXPIRATION_OUT_OF_RANGE: ErrorCode.ValueType  # 60
+"""The time is in the past or too far ahead; details name the nearest."""
+ERROR_CODE_TOKEN_NOT_FOUND: ErrorCode.ValueType  # 61
+"""There is no such token."""
+ERROR_CODE_EVENT_NOT_FOUND: ErrorCode.ValueType  # 62
+"""There is no such event."""
+ERROR_CODE_CLIENT_ORDER_ID_USED: ErrorCode.ValueType  # 63
+"""The wallet has an order of this client order id."""
+ERROR_CODE_ORDER_WOULD_CROSS: ErrorCode.ValueType  # 64
+"""The order would be filled at once, which it forbids."""
+ERROR_CODE_ORDER_LIMIT_REACHED: ErrorCode.ValueType  # 65
+"""The wallet has as many open orders as it may."""
+ERROR_CODE_KEY_ALREADY_ROTATED: ErrorCode.ValueType  # 66
+"""The key was already replaced by another."""
 Global___ErrorCode: _TypeAlias = ErrorCode  # noqa: Y015

@@ -12,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
+from sealgate.common.v1 import error_code_pb2 as _error_code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -280,6 +281,7 @@ class MethodRule(_message.Message):
     SUBJECT_ACCOUNT_FIELD_FIELD_NUMBER: _builtins.int
     LIST_FIELD_FIELD_NUMBER: _builtins.int
     OBJECT_FIELD_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
     exposure: Global___Exposure.ValueType
     """Who can reach the method."""
     scope: Global___Scope.ValueType
@@ -310,6 +312,12 @@ class MethodRule(_message.Message):
     def accepts(self) -> _containers.RepeatedScalarFieldContainer[Global___CredentialKind.ValueType]:
         """The credential kinds a PUBLIC method accepts."""
 
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedScalarFieldContainer[_error_code_pb2.ErrorCode.ValueType]:
+        """What it refuses beyond what its credentials, its path and the form of a
+        request bring along.
+        """
+
     def __init__(
         self,
         *,
@@ -326,10 +334,11 @@ class MethodRule(_message.Message):
         subject_account_field: _builtins.str = ...,
         list_field: _builtins.str = ...,
         object_field: _builtins.str = ...,
+        refusals: _abc.Iterable[_error_code_pb2.ErrorCode.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "callers", b"callers", "effect", b"effect", "envelope", b"envelope", "exposure", b"exposure", "list_field", b"list_field", "module", b"module", "object_field", b"object_field", "rate_class", b"rate_class", "request_type", b"request_type", "scope", b"scope", "subject_account_field", b"subject_account_field", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "callers", b"callers", "effect", b"effect", "envelope", b"envelope", "exposure", b"exposure", "list_field", b"list_field", "module", b"module", "object_field", b"object_field", "rate_class", b"rate_class", "refusals", b"refusals", "request_type", b"request_type", "scope", b"scope", "subject_account_field", b"subject_account_field", "success_status", b"success_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

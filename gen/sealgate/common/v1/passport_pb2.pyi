@@ -156,6 +156,7 @@ class PassportClaims(_message.Message):
     PROJECT_STATUS_FIELD_NUMBER: _builtins.int
     ACCOUNT_STATUS_FIELD_NUMBER: _builtins.int
     ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    ENDS_REVOKED_FIELD_NUMBER: _builtins.int
     audience: _builtins.str
     """The deployment this passport is for."""
     project_id: _builtins.str
@@ -188,6 +189,8 @@ class PassportClaims(_message.Message):
     """The account's state at issue; unspecified when there is no account."""
     account_version: _builtins.int
     """Counts the account's mass revocations; issuing under an older one fails."""
+    ends_revoked: _builtins.bool
+    """Whether the credential's end is a revocation: that of a key rotated out."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do, as `account:read`; empty for project keys, which need none."""
@@ -217,10 +220,11 @@ class PassportClaims(_message.Message):
         project_status: Global___ProjectStatus.ValueType = ...,
         account_status: Global___AccountStatus.ValueType = ...,
         account_version: _builtins.int = ...,
+        ends_revoked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "credential_expires_at_ns", b"credential_expires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "account_number", b"account_number", "account_status", b"account_status", "account_version", b"account_version", "audience", b"audience", "channel", b"channel", "credential_expires_at_ns", b"credential_expires_at_ns", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "epoch", b"epoch", "expires_at_ns", b"expires_at_ns", "issued_at_ns", b"issued_at_ns", "modules", b"modules", "origin", b"origin", "project_id", b"project_id", "project_status", b"project_status", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "account_number", b"account_number", "account_status", b"account_status", "account_version", b"account_version", "audience", b"audience", "channel", b"channel", "credential_expires_at_ns", b"credential_expires_at_ns", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "ends_revoked", b"ends_revoked", "epoch", b"epoch", "expires_at_ns", b"expires_at_ns", "issued_at_ns", b"issued_at_ns", "modules", b"modules", "origin", b"origin", "project_id", b"project_id", "project_status", b"project_status", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credential_expires_at_ns: _TypeAlias = _typing.Literal["credential_expires_at_ns"]  # noqa: Y015
     _WhichOneofArgType__credential_expires_at_ns: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns"]  # noqa: Y015
