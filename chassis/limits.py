@@ -47,10 +47,37 @@ REFLECTION_STREAM_SECONDS: Final = 10.0
 PUBLIC_CONNECTION_AGE_MS: Final = 300_000
 PUBLIC_CONNECTION_GRACE_MS: Final = 30_000
 
+# Idempotency keys: an answer is kept for so long, and each new one removes a few that are older.
+IDEMPOTENCY_KEY_MAX_CHARACTERS: Final = 255
+IDEMPOTENCY_KEPT_SECONDS: Final = 24 * 3600
+IDEMPOTENCY_SWEPT_COUNT: Final = 8
+
+# Rate limits: calls in any 60 seconds, unless a configuration says otherwise
+READ_PER_MINUTE_COUNT: Final = 300
+WRITE_PER_MINUTE_COUNT: Final = 60
+ORDER_PER_MINUTE_COUNT: Final = 600
+BROWSER_SESSION_PER_MINUTE_COUNT: Final = 30
+BAD_CREDENTIALS_PER_MINUTE_COUNT: Final = 30
+RATE_LIMIT_MAX_PER_MINUTE_COUNT: Final = 1_000_000
+# What all credentials of an account may do together, in terms of what each may.
+ACCOUNT_RATE_FACTOR: Final = 10
+# Windows kept at once, of about a KiB each: one credential has one for every class that it uses.
+RATE_LIMIT_WINDOWS_COUNT: Final = 200_000
+
 # Credentials
 TOKEN_MAX_BYTES: Final = 2048
 PASSPORT_LIFETIME_SECONDS: Final = 30
 PASSPORT_VERDICTS_COUNT: Final = 10_000
+# How long a service believes the public keys of passports before it asks auth again.
+PASSPORT_KEYS_MAX_AGE_SECONDS: Final = 60
+# Private signing keys. A new one signs when every process of its directory has read it and can answer
+# for it; the least leaves each of them two looks, the default lets a slow or badly timed one catch up.
+KEY_RING_REREAD_SECONDS: Final = 5
+SIGNING_KEY_LEAD_MIN_SECONDS: Final = 2 * KEY_RING_REREAD_SECONDS
+SIGNING_KEY_LEAD_SECONDS: Final = 30
+SIGNING_KEY_LEAD_MAX_SECONDS: Final = 24 * 3600
+# Beyond the life of what a key signed last: clocks that differ, and processes that read late.
+SIGNING_KEY_KEPT_MARGIN_SECONDS: Final = 60
 LAST_USED_RESOLUTION_SECONDS: Final = 30
 BAD_KEY_CACHE_COUNT: Final = 10_000
 BAD_KEY_CACHE_SECONDS: Final = 30
@@ -59,6 +86,7 @@ API_KEYS_PER_OWNER_COUNT: Final = 50
 API_KEY_LIFETIME_MAX_SECONDS: Final = 3653 * 24 * 3600
 # Expired keys stay listed until they are deleted; past this many the oldest of them are left out.
 API_KEYS_LISTED_COUNT: Final = 1000
+API_KEY_OVERLAP_MAX_SECONDS: Final = 7 * 24 * 3600
 ORIGINS_COUNT: Final = 100
 ORIGIN_MAX_CHARACTERS: Final = 255
 
@@ -78,5 +106,20 @@ LIST_ACCOUNTS_MAX_COUNT: Final = 5000
 
 # Wallets
 WALLETS_PER_ACCOUNT_COUNT: Final = 64
-LIST_TRANSFERS_DEFAULT_COUNT: Final = 100
-LIST_TRANSFERS_MAX_COUNT: Final = 1000
+WALLET_LIST_DEFAULT_COUNT: Final = 100
+WALLET_LIST_MAX_COUNT: Final = 1000
+
+# Trading
+OPEN_ORDERS_PER_WALLET_COUNT: Final = 1000
+# Resting orders that one order can meet; what is left of it then is cancelled.
+MATCHED_ORDERS_COUNT: Final = 1000
+# A year.
+ORDER_LIFETIME_MAX_SECONDS: Final = 365 * 24 * 3600
+# Orders that one statement ends, of a market that closes or of those that have expired.
+ORDERS_ENDED_AT_ONCE_COUNT: Final = 500
+# Prices of one side that a book shows.
+BOOK_LEVELS_COUNT: Final = 1000
+# Terms of markets kept at hand, under the market's name and its two tokens'.
+KNOWN_MARKETS_COUNT: Final = 30_000
+# Between two rounds of what a server does by itself.
+BACKGROUND_PAUSE_SECONDS: Final = 1.0

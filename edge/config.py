@@ -33,7 +33,12 @@ SERVICES: Final[Mapping[str, Sequence[str]]] = {
         "sealgate.auth.v1.TokenKeyService",
     ),
     "keys": ("sealgate.keys.v1.ApiKeyService",),
-    "wallet": ("sealgate.wallet.v1.WalletService",),
+    "wallet": (
+        "sealgate.wallet.v1.MarketService",
+        "sealgate.wallet.v1.OrderService",
+        "sealgate.wallet.v1.PositionService",
+        "sealgate.wallet.v1.WalletService",
+    ),
 }
 
 

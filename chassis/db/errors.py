@@ -14,7 +14,8 @@ ConstraintErrors = Mapping[str, Callable[[], SealgateError]]
 
 _CONFLICTS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
-# The server is there but will not do it now: it shuts down, starts, is full, or gave up waiting.
+# The server is there but will not do it now: it shuts down, starts, is full, gave up waiting, or has
+# not been migrated yet.
 _UNAVAILABLE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -23,6 +24,8 @@ _UNAVAILABLE: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCachedStatementError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,
     # The driver has lost step with the server, as when the server's last words come unasked.
     asyncpg.InternalClientError,
     OSError,

@@ -15,9 +15,11 @@ from grpc_health.v1._async import HealthServicer
 
 from chassis.clock import Clock
 from chassis.config import ServiceConfig, TlsConfig
+from chassis.errors import SealgateError
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
 from chassis.limits import (
+    BACKGROUND_PAUSE_SECONDS,
     PUBLIC_CONNECTION_AGE_MS,
     PUBLIC_CONNECTION_GRACE_MS,
     RPC_CONCURRENT_COUNT,
@@ -31,6 +33,8 @@ from chassis.methods import Exposure, Method, foreign_row, method_table
 from chassis.rpc.authn import INTERNAL_EXPOSURES, PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.exchange import Exchanger
 from chassis.rpc.health import add_health_and_reflection
+from chassis.rpc.idempotency import IdempotencyStage
+from chassis.rpc.limiting import CallLimits, RateLimitStage
 from chassis.rpc.listener import HandlersByName, Listener
 from chassis.rpc.pipeline import (
     AdmissionStage,
@@ -40,6 +44,7 @@ from chassis.rpc.pipeline import (
     MessageStage,
     PipelineInterceptor,
 )
+from chassis.rpc.refusal import RefusalStage
 
 _logger = logging.getLogger(__name__)
 
@@ -62,6 +67,9 @@ _health: Any = health_pb2.DESCRIPTOR  # typed by others than the generated code'
 _CHECK: Final = foreign_row(_health.services_by_name["Health"].methods_by_name["Check"])
 
 Close = Callable[[], Awaitable[None]]
+
+BackgroundWork = Callable[[], Awaitable[None]]
+"""One round of something that is done again and again while the server serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class RpcServer:
         verifier: PassportVerifier,
         exchanger: Exchanger,
         closers: Sequence[Close],
+        background: Sequence[BackgroundWork] = (),
+        idempotency: IdempotencyStage | None = None,
     ) -> None:
         self._services = tuple(services)
         self._table = {_CHECK.full_name: _CHECK} | dict(
@@ -97,7 +107,11 @@ class RpcServer:
         self._clock = clock
         self._ids = ids
         self._verifier = verifier
+        self._limits = CallLimits(config.rate_limits, clock)
+        self._idempotency = idempotency
         self._closers = tuple(closers)
+        self._background = tuple(background)
+        self._tasks: list[asyncio.Task[None]] = []
         internal = self._listener(config.internal, None, INTERNAL_EXPOSURES, None)
         public = self._listener(config.public.address, config.public.tls, PUBLIC_EXPOSURES, exchanger)
         self._internal, self._public = internal, public
@@ -109,14 +123,39 @@ class RpcServer:
         self.public_port = await self._public.bind()
         for listener in (self._internal, self._public):
             await listener.serve()
+        self._tasks = [asyncio.create_task(self._repeat(work)) for work in self._background]
         log_event(_logger, logging.INFO, "serving", public_port=self.public_port)
 
     async def stop(self) -> None:
-        """Takes no new calls, lets running ones end within the drain time, then closes what they used."""
+        """Takes no new calls, lets running ones end within the drain time, then closes what they used.
+
+        Background work is cancelled first and has ended before anything it uses is closed.
+        """
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(self._internal.stop(), self._public.stop())
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for close in self._closers:
             await close()
         log_event(_logger, logging.INFO, "stopped")
+
+    async def _repeat(self, work: BackgroundWork) -> None:
+        """Does `work` again and again until cancelled; a round that fails is logged and not the last.
+
+        Of an outage only the beginning is: it has been said then, and is nothing that work does wrong.
+        """
+        waits = False
+        while True:
+            try:
+                await work()
+                waits = False
+            except SealgateError as error:
+                if not waits:
+                    log_event(_logger, logging.INFO, "background work waits", reason=error.internal)
+                waits = True
+            except Exception:
+                _logger.exception("background work failed")
+            await self._clock.sleep(BACKGROUND_PAUSE_SECONDS)
 
     def _listener(
         self,
@@ -131,7 +170,10 @@ class RpcServer:
             AdmissionStage(),
             DeadlineStage(self._clock),
             MessageStage(),
-            AuthenticationStage(self._verifier, exchanger),
+            AuthenticationStage(self._verifier, exchanger, self._limits),
+            RateLimitStage(self._limits),
+            *((RefusalStage(),) if exchanger is None else ()),
+            *((self._idempotency,) if self._idempotency is not None else ()),
         )
         interceptor = PipelineInterceptor(self._table, exposures, stages)
         served = [service for service in self._services if _serves_any(service, self._table, exposures)]

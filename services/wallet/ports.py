@@ -8,7 +8,19 @@ from typing import Protocol
 
 from services.wallet.domain.audit import Act
 from services.wallet.domain.deposit import Booking, Deposit
+from services.wallet.domain.listing import (
+    Book,
+    KnownMarket,
+    ListedOrder,
+    ListedPosition,
+    ListedTrade,
+    PlacedOrder,
+    ShownMarket,
+)
+from services.wallet.domain.matching import RestingOrder
 from services.wallet.domain.money import Asset
+from services.wallet.domain.new_market import NewMarket
+from services.wallet.domain.order import NewOrder
 from services.wallet.domain.statement import Page, Transfer, WalletBalance
 from services.wallet.domain.wallet import Reach, Wallet, WalletChange
 
@@ -70,4 +82,116 @@ class DepositStore(Protocol):
         Raises DEPOSIT_CONFLICT when the reference was booked with other facts, WALLET_NOT_FOUND,
         and VALIDATION_ERROR when a balance would grow past all bounds.
         """
+        ...
+
+
+class MarketStore(Protocol):
+    """Markets; raises UNAVAILABLE without a database."""
+
+    async def by_condition(self, condition_id: str) -> KnownMarket:
+        """What of a market never changes; raises MARKET_NOT_FOUND."""
+        ...
+
+    async def by_token(self, token_id: str) -> KnownMarket:
+        """The same of the market that a token belongs to; raises TOKEN_NOT_FOUND."""
+        ...
+
+    async def create_market(
+        self, new: NewMarket, market_uuid: uuid.UUID, event_id: uuid.UUID, act: Act
+    ) -> ShownMarket:
+        """Makes a market, its tokens and its wallets, all named after `market_uuid`.
+
+        A new event gets `event_id`; raises EVENT_NOT_FOUND for an existing one that is not there.
+        """
+        ...
+
+    async def list_markets(self, page: Page, now_ns: int) -> list[ShownMarket]:
+        """Markets with their prices at a time, newest first."""
+        ...
+
+    async def get_market(self, known: KnownMarket, now_ns: int) -> ShownMarket:
+        """One market with its prices at a time."""
+        ...
+
+    async def get_book(self, known: KnownMarket, now_ns: int) -> Book:
+        """A market's orders that are live at a time, by price."""
+        ...
+
+
+class OrderStore(Protocol):
+    """Orders; what changes something is one transaction and raises UNAVAILABLE without a database.
+
+    It happens at the time at which the market's lock was had, which may be later than it was asked for.
+
+    A wallet that is not within `reach`, does not exist or was deleted is WALLET_NOT_FOUND, another
+    wallet's order ORDER_NOT_FOUND.
+    """
+
+    async def place_order(
+        self,
+        reach: Reach,
+        wallet_id: uuid.UUID,
+        known: KnownMarket,
+        order: NewOrder,
+        order_id: uuid.UUID,
+        act: Act,
+    ) -> PlacedOrder:
+        """Matches a new order with the book and books what comes of it.
+
+        Raises CLIENT_ORDER_ID_USED, ORDER_LIMIT_REACHED, EXPIRATION_OUT_OF_RANGE for an order that
+        expired while it waited, and what
+        `services.wallet.domain.settlement.place` raises.
+        """
+        ...
+
+    async def reached_orders(
+        self, reach: Reach, wallet_id: uuid.UUID, known: KnownMarket, order: NewOrder, now_ns: int
+    ) -> list[RestingOrder]:
+        """What an order would find in the book, as far as it could reach; raises MARKET_CLOSED."""
+        ...
+
+    async def cancel_order(self, reach: Reach, wallet_id: uuid.UUID, order_id: uuid.UUID) -> None:
+        """Ends an order and gives back what was held for it; raises ORDER_NOT_OPEN."""
+        ...
+
+    async def cancel_all_orders(self, reach: Reach, wallet_id: uuid.UUID) -> list[uuid.UUID]:
+        """Ends everything that a wallet has open; their ids, oldest first."""
+        ...
+
+    async def close_market(self, known: KnownMarket, act: Act) -> int:
+        """Ends trading in a market and every order in its book; how many were cancelled by that."""
+        ...
+
+    async def end_expired_orders(self) -> int:
+        """Ends orders whose time is over, a bounded number; how many that were."""
+        ...
+
+
+class ListingStore(Protocol):
+    """What wallets ordered, traded and hold; errors are those of `OrderStore`."""
+
+    async def get_order(self, reach: Reach, wallet_id: uuid.UUID, order_id: uuid.UUID) -> PlacedOrder:
+        """One order."""
+        ...
+
+    async def list_orders(
+        self, reach: Reach, wallet_id: uuid.UUID, page: Page, now_ns: int
+    ) -> list[ListedOrder]:
+        """Orders, newest first, with their markets' prices at a time."""
+        ...
+
+    async def list_live_orders(
+        self, reach: Reach, wallet_id: uuid.UUID, page: Page, now_ns: int
+    ) -> list[ListedOrder]:
+        """As `list_orders`, those that can be filled at a time."""
+        ...
+
+    async def list_trades(self, reach: Reach, wallet_id: uuid.UUID, page: Page) -> list[ListedTrade]:
+        """What the orders traded, newest first."""
+        ...
+
+    async def list_positions(
+        self, reach: Reach, wallet_id: uuid.UUID, page: Page, now_ns: int
+    ) -> list[ListedPosition]:
+        """Outcome shares, largest cost first, with their markets' prices at a time."""
         ...

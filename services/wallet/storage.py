@@ -55,6 +55,7 @@ _FIND_DEPOSIT: Final = _queries.find_deposit
 
 CONSTRAINT_ERRORS: Final[ConstraintErrors] = {
     "balance_in_range": lambda: invalid("amount", "would take a balance past the most it can be"),
+    "ord_client_order_id_unique": lambda: SealgateError(Code.CLIENT_ORDER_ID_USED),
 }
 """What the pool is to make of violated constraints."""
 
@@ -89,8 +90,8 @@ class WalletStorage:
 
     async def get_wallet(self, reach: Reach, wallet_id: uuid.UUID) -> Wallet:
         """See `WalletStore.get_wallet`."""
-        row = await self._database.fetchrow(_GET_WALLET, *_within(reach, wallet_id))
-        return _wallet(_found(row))
+        row = await self._database.fetchrow(_GET_WALLET, *within(reach, wallet_id))
+        return _wallet(found(row))
 
     async def create_wallet(
         self, reach: Reach, wallet_id: uuid.UUID, name: str | None, now_ns: int
@@ -111,19 +112,19 @@ class WalletStorage:
                 embedded_address(wallet_id, CHAIN),
                 now_ns,
             )
-        return _wallet(_found(row))
+        return _wallet(found(row))
 
     async def update_wallet(self, reach: Reach, wallet_id: uuid.UUID, change: WalletChange) -> Wallet:
         """See `WalletStore.update_wallet`."""
         row = await self._database.fetchrow(
-            _UPDATE_WALLET, *_within(reach, wallet_id), change.name, change.autoredeem
+            _UPDATE_WALLET, *within(reach, wallet_id), change.name, change.autoredeem
         )
-        return _wallet(_found(row))
+        return _wallet(found(row))
 
     async def delete_wallet(self, reach: Reach, wallet_id: uuid.UUID, act: Act) -> None:
         """See `WalletStore.delete_wallet`."""
         async with self._database.transaction() as tx:
-            _found(await tx.fetchrow(_LOCK_WALLET, *_within(reach, wallet_id)))
+            found(await tx.fetchrow(_LOCK_WALLET, *within(reach, wallet_id)))
             deleted = await tx.fetchrow(
                 _DELETE_EMPTY_WALLET,
                 wallet_id,
@@ -138,7 +139,7 @@ class WalletStorage:
 
     async def get_balance(self, reach: Reach, wallet_id: uuid.UUID) -> WalletBalance:
         """See `WalletStore.get_balance`; one statement."""
-        rows = await self._database.fetch(_GET_BALANCES, *_within(reach, wallet_id))
+        rows = await self._database.fetch(_GET_BALANCES, *within(reach, wallet_id))
         if not rows:
             raise not_found()
         holdings = [Holding(_asset(row), row["posted"], row["held"]) for row in rows]
@@ -146,9 +147,7 @@ class WalletStorage:
 
     async def list_transfers(self, reach: Reach, wallet_id: uuid.UUID, page: Page) -> Sequence[Transfer]:
         """See `WalletStore.list_transfers`; one statement."""
-        rows = await self._database.fetch(
-            _LIST_TRANSFERS, *_within(reach, wallet_id), page.limit, page.offset
-        )
+        rows = await self._database.fetch(_LIST_TRANSFERS, *within(reach, wallet_id), page.limit, page.offset)
         if not rows:
             raise not_found()
         return [_transfer(row) for row in rows if row["kind"] is not None]
@@ -213,12 +212,13 @@ class DepositStorage:
         return _booking(row, replayed=True)
 
 
-def _within(reach: Reach, wallet_id: uuid.UUID) -> tuple[uuid.UUID, uuid.UUID, int | None]:
+def within(reach: Reach, wallet_id: uuid.UUID) -> tuple[uuid.UUID, uuid.UUID, int | None]:
     """The first three arguments of every statement about one wallet of a caller."""
     return wallet_id, reach.account_id, reach.subaccount_index
 
 
-def _found(row: asyncpg.Record | None) -> asyncpg.Record:
+def found(row: asyncpg.Record | None) -> asyncpg.Record:
+    """The row of a statement that yields none for a wallet that is not there: WALLET_NOT_FOUND."""
     if row is None:
         raise not_found()
     return row

@@ -45,7 +45,7 @@ _CORRUPTION: Final = {
     "a hold without held": (
         """
         INSERT INTO hold
-        SELECT gen_random_uuid(), wallet_id, asset_id, 'ORDER', gen_random_uuid(), 1, 1, 1 FROM balance
+        SELECT gen_random_uuid(), wallet_id, asset_id, 'WITHDRAWAL', gen_random_uuid(), 1, 1, 1 FROM balance
          WHERE floor = 0
         """,
         {"audit_holds_equal_held"},
@@ -80,7 +80,7 @@ async def world(database_factory: DatabaseFactory, clock: FakeClock, ids: Counti
 
 async def test_audit_finds_nothing_in_sound_books(world: WalletWorld) -> None:
     """What the service has booked is sound, and there is an audit for it."""
-    assert len(AUDITS) == 6
+    assert len(AUDITS) == 13
     assert await world.broken_rules() == []
 
 

@@ -49,7 +49,7 @@ async def world(template_databases: TemplateDatabases) -> AsyncIterator[WalletWo
     await world.administer(insert("hold", HOLD.format(original=10, remaining=0, ended=1)))
     await world.administer("UPDATE balance SET held = 5 WHERE floor = 0 AND asset_id = 1")
     await world.administer(
-        "INSERT INTO request VALUES (gen_random_uuid(), 'm', gen_random_uuid(), NULL, $1, 'o', '', 1)",
+        "INSERT INTO request VALUES (gen_random_uuid(), 'm', gen_random_uuid(), $1, 'o', '', 1)",
         b"x" * 32,
     )
     await world.delete(caller, (await world.create(caller)).wallet_id)

@@ -76,7 +76,7 @@ def insert(table: str, values: str) -> str:
 
 
 HOLD: Final = (
-    "gen_random_uuid(), wallet_id, 1, 'ORDER', gen_random_uuid(), {original}, {remaining}, 1, {ended}"
+    "gen_random_uuid(), wallet_id, 1, 'WITHDRAWAL', gen_random_uuid(), {original}, {remaining}, 1, {ended}"
 )
 OF_THE_ACCOUNT: Final = "FROM wallet WHERE wallet.wallet_id = balance.wallet_id AND kind = 'ACCOUNT'"
 
@@ -251,9 +251,12 @@ REFUSED: Final = {
         "funding_amount_positive",
     ),
     "a request id twice": ("INSERT INTO request SELECT * FROM request", "request_id_unique"),
-    "a request without a key": (
-        "INSERT INTO request SELECT account_id, method, NULL, NULL, digest, outcome, answer, 1 FROM request",
-        "request_has_one_key",
+    "a request with half a digest": (
+        (
+            "INSERT INTO request SELECT account_id, method, gen_random_uuid(), '', outcome, answer, 1"
+            " FROM request"
+        ),
+        "request_digest_length",
     ),
 }
 
@@ -298,4 +301,7 @@ NO_RIGHT: Final = (
     "SET ROLE sealgate_wallet_owner",
     "SELECT setval('txn_seq', 1)",
     "UPDATE schema_migration SET slug = ''",
+    "UPDATE idempotency SET answer = ''",
+    "UPDATE idempotency SET digest = ''",
+    "TRUNCATE idempotency",
 )

@@ -14,7 +14,7 @@ from chassis.db.queries import load_queries
 from chassis.db.tx import Database
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
-from chassis.limits import WALLETS_PER_ACCOUNT_COUNT
+from chassis.limits import OPEN_ORDERS_PER_WALLET_COUNT, WALLETS_PER_ACCOUNT_COUNT
 from chassis.methods import CredentialKind
 from chassis.rpc import context as request_context
 from chassis.testing.databases import DatabaseFactory, FreshDatabase
@@ -22,7 +22,11 @@ from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.common.v1.passport_pb2 import ACCOUNT_STATUS_ACTIVE, PROJECT_STATUS_ACTIVE
 from sealgate.wallet.v1 import operator_pb2, wallet_pb2
 from services.wallet.storage import CONSTRAINT_ERRORS, DepositStorage, WalletStorage
-from services.wallet.transport import OperatorServicer, WalletServicer
+from services.wallet.storage_listings import ListingStorage
+from services.wallet.storage_markets import MarketStorage
+from services.wallet.storage_orders import OrderStorage
+from services.wallet.transport.operator import OperatorServicer
+from services.wallet.transport.wallet import WalletServicer
 
 QUERIES: Final = load_queries(Path(__file__).parents[2] / "services" / "wallet" / "queries.sql")
 AUDITS: Final = tuple(sorted(name for name in QUERIES.names if name.startswith("audit_")))
@@ -37,14 +41,24 @@ class WalletWorld:
     The service is connected as its own role, so every test also shows that the role's rights suffice.
     """
 
-    def __init__(self, fresh: FreshDatabase, clock: FakeClock, ids: CountingIds, wallets_count: int) -> None:
+    def __init__(
+        self,
+        fresh: FreshDatabase,
+        clock: FakeClock,
+        ids: CountingIds,
+        wallets_count: int = WALLETS_PER_ACCOUNT_COUNT,
+        open_orders_count: int = OPEN_ORDERS_PER_WALLET_COUNT,
+    ) -> None:
         self.fresh = fresh
         self.clock = clock
         self.ids = ids
         self.store = WalletStorage(fresh.database, wallets_count)
         self.deposits = DepositStorage(fresh.database)
         self.api = WalletServicer(self.store, clock, ids)
-        self.operator = OperatorServicer(self.deposits, clock, ids)
+        self.markets = MarketStorage(fresh.database)
+        self.orders = OrderStorage(fresh.database, clock, open_orders_count)
+        self.listings = ListingStorage(fresh.database, self.markets)
+        self.operator = OperatorServicer(self.deposits, self.markets, self.orders, clock, ids)
 
     @property
     def database(self) -> Database:

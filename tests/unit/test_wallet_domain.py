@@ -21,8 +21,8 @@ from services.wallet.domain.statement import (
     Page,
     Transfer,
     TransferKind,
+    list_page,
     shown_holdings,
-    transfers_page,
 )
 from services.wallet.domain.wallet import (
     Reach,
@@ -215,16 +215,14 @@ def test_transfer_shows_the_wallets_address_on_its_own_side(amount: int, address
         (2**63 - 1, 2**63 - 1, Page(1000, 2**63 - 1)),
     ],
 )
-def test_transfers_page_lowers_a_limit_over_the_cap(
-    limit: int | None, offset: int | None, page: Page
-) -> None:
+def test_list_page_lowers_a_limit_over_the_cap(limit: int | None, offset: int | None, page: Page) -> None:
     """100 by default, 1000 at most."""
-    assert transfers_page(limit, offset) == page
+    assert list_page(limit, offset) == page
 
 
 @pytest.mark.parametrize(("limit", "offset", "path"), [(-1, None, "limit"), (None, -1, "offset")])
-def test_transfers_page_refuses_a_negative_bound(limit: int | None, offset: int | None, path: str) -> None:
+def test_list_page_refuses_a_negative_bound(limit: int | None, offset: int | None, path: str) -> None:
     """A page cannot be negative."""
     with pytest.raises(SealgateError) as refused:
-        transfers_page(limit, offset)
+        list_page(limit, offset)
     assert [detail.path for detail in refused.value.details] == [path]

@@ -23,3 +23,12 @@ class Act:
     actor_id: str
     request_id: uuid.UUID
     at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A row of the books that breaks a rule: which rule, which row, and how."""
+
+    rule: str
+    subject: str
+    problem: str

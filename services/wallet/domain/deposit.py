@@ -11,6 +11,7 @@ from typing import Final
 from chassis.errors import invalid
 from services.wallet.domain.money import Asset
 from services.wallet.domain.posting import Leg, balanced
+from services.wallet.domain.system import SystemWallet, system_wallet
 
 _RAIL: Final = re.compile(r"[a-z0-9-]{1,32}")
 _REFERENCE_MAX_CHARACTERS: Final = 128
@@ -44,14 +45,6 @@ class Booking:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RailWallet:
-    """The system wallet that a deposit comes out of."""
-
-    wallet_id: uuid.UUID
-    name: str
-
-
 def check_reference(rail: str, external_ref: str) -> None:
     """Raises VALIDATION_ERROR unless rail and reference have the shapes that tell deposits apart.
 
@@ -65,15 +58,10 @@ def check_reference(rail: str, external_ref: str) -> None:
         raise invalid("external_ref", "must be printable and neither begin nor end with a space")
 
 
-def rail_wallet(rail: str, external_ref: str) -> RailWallet:
-    """The rail's wallet that a reference picks; ids and names are the same everywhere and for ever."""
+def rail_wallet(rail: str, external_ref: str) -> SystemWallet:
+    """The rail's wallet that a deposit of this reference comes out of."""
     digest = hashlib.blake2b(_SHARD_DOMAIN + external_ref.encode(), digest_size=1).digest()
-    name = f"rail/{rail}/{digest[0] % RAIL_SHARD_COUNT}"
-    value = bytearray(hashlib.blake2b(_RAIL_WALLET_DOMAIN + name.encode(), digest_size=16).digest())
-    # A UUIDv8 (RFC 9562 section 5.8): made by rules of our own.
-    value[6] = (value[6] & 0x0F) | 0x80
-    value[8] = (value[8] & 0x3F) | 0x80
-    return RailWallet(uuid.UUID(bytes=bytes(value)), name)
+    return system_wallet(_RAIL_WALLET_DOMAIN, f"rail/{rail}/{digest[0] % RAIL_SHARD_COUNT}")
 
 
 def deposit_legs(deposit: Deposit) -> tuple[Leg, ...]:

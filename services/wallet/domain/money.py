@@ -40,19 +40,10 @@ class Asset:
 def parse_amount(text: str, asset: Asset, path: str) -> int:
     """The positive amount in `text` (`12.5`) in the asset's smallest units.
 
-    Raises VALIDATION_ERROR about `path` for anything but digits with at most one point and at most
-    the asset's scale of them behind it, for zero, and beyond MOVEMENT_MAX_UNITS.
+    Raises VALIDATION_ERROR about `path` as `parse_decimal` does with the asset's scale, for zero,
+    and beyond MOVEMENT_MAX_UNITS.
     """
-    match = _DECIMAL.fullmatch(text)
-    if match is None:
-        raise invalid(path, "must be a decimal number such as 12.5, without sign and exponent")
-    whole, fraction = match.group(1), match.group(2) or ""
-    if len(fraction) > asset.scale:
-        raise invalid(path, f"must have at most {asset.scale} digits behind the point")
-    # Before int(): its time grows with the square of the length.
-    if len(whole) + len(fraction) > _DIGITS_MAX_COUNT:
-        raise invalid(path, f"must have at most {_DIGITS_MAX_COUNT} digits")
-    units = int(whole + fraction.ljust(asset.scale, "0"))
+    units = parse_decimal(text, asset.scale, path)
     if units == 0:
         raise invalid(path, "must be greater than zero")
     if units > MOVEMENT_MAX_UNITS:
@@ -60,8 +51,32 @@ def parse_amount(text: str, asset: Asset, path: str) -> int:
     return units
 
 
+def parse_decimal(text: str, scale: int, path: str) -> int:
+    """The number in `text` times 10^scale, zero or more.
+
+    Raises VALIDATION_ERROR about `path` for anything but digits with at most one point and at most
+    `scale` of them behind it, and for more digits than an amount can have.
+    """
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise invalid(path, "must be a decimal number such as 12.5, without sign and exponent")
+    whole, fraction = match.group(1), match.group(2) or ""
+    if len(fraction) > scale:
+        raise invalid(path, f"must have at most {scale} digits behind the point")
+    # Before int(): its time grows with the square of the length.
+    if len(whole) + len(fraction) > _DIGITS_MAX_COUNT:
+        raise invalid(path, f"must have at most {_DIGITS_MAX_COUNT} digits")
+    return int(whole + fraction.ljust(scale, "0"))
+
+
 def format_amount(units: int, scale: int) -> str:
     """`units` as decimal text with exactly `scale` digits behind the point."""
     digits = str(abs(units)).rjust(scale + 1, "0")
     sign = "-" if units < 0 else ""
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else f"{sign}{digits}"
+
+
+def plain_amount(units: int, scale: int) -> str:
+    """`units` as decimal text without needless zeros, as a sentence has it: `0.523`, `12`."""
+    text = format_amount(units, scale)
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chassis.errors import invalid
-from chassis.limits import LIST_TRANSFERS_DEFAULT_COUNT, LIST_TRANSFERS_MAX_COUNT
+from chassis.limits import WALLET_LIST_DEFAULT_COUNT, WALLET_LIST_MAX_COUNT
 from services.wallet.domain.money import Asset, AssetClass
 
 
@@ -85,11 +85,11 @@ class Page:
     offset: int
 
 
-def transfers_page(limit: int | None, offset: int | None) -> Page:
+def list_page(limit: int | None, offset: int | None) -> Page:
     """The page asked for; a limit over the cap is lowered. Raises VALIDATION_ERROR for a negative one."""
     if limit is not None and limit < 0:
         raise invalid("limit", "must not be negative")
     if offset is not None and offset < 0:
         raise invalid("offset", "must not be negative")
-    wanted = LIST_TRANSFERS_DEFAULT_COUNT if limit is None else limit
-    return Page(min(wanted, LIST_TRANSFERS_MAX_COUNT), offset or 0)
+    wanted = WALLET_LIST_DEFAULT_COUNT if limit is None else limit
+    return Page(min(wanted, WALLET_LIST_MAX_COUNT), offset or 0)

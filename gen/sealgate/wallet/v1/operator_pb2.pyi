@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from sealgate.wallet.v1 import market_pb2 as _market_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -90,3 +93,184 @@ class RecordDepositResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordDepositResponse: _TypeAlias = RecordDepositResponse  # noqa: Y015
+
+@_typing.final
+class CreateMarketRequest(_message.Message):
+    """A new market."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TITLE_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    LEFT_OUTCOME_FIELD_NUMBER: _builtins.int
+    RIGHT_OUTCOME_FIELD_NUMBER: _builtins.int
+    TICK_FIELD_NUMBER: _builtins.int
+    LOT_FIELD_NUMBER: _builtins.int
+    MIN_AMOUNT_FIELD_NUMBER: _builtins.int
+    MAKER_FEE_BPS_FIELD_NUMBER: _builtins.int
+    TAKER_FEE_BPS_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUID of the event to put it into; absent makes a new one."""
+    event_title: _builtins.str
+    """Title of a new event; absent: the question."""
+    question: _builtins.str
+    """What is asked, 1 to 256 characters."""
+    outcome: _builtins.str
+    """Its name within the event, at most 64 characters."""
+    description: _builtins.str
+    """At most 4096 characters."""
+    left_outcome: _builtins.str
+    """Names of the outcomes; `Yes` and `No` when absent."""
+    right_outcome: _builtins.str
+    """The other one."""
+    tick: _builtins.str
+    """Prices are multiples of it, and 1 is one; 0.001 when absent."""
+    lot: _builtins.str
+    """Shares are multiples of it; 0.01 when absent. Tick times lot is a whole
+    number of millionths, so that no fill has to be rounded.
+    """
+    min_amount: _builtins.str
+    """The least an order can be, in shares; 1 when absent."""
+    maker_fee_bps: _builtins.int
+    """Fee of the resting order in hundredths of a percent, at most 1000."""
+    taker_fee_bps: _builtins.int
+    """Fee of the order that came, at most 1000."""
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is to be decided; shown, and enforced by nobody."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words to find a new event by, at most 16."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str | None = ...,
+        event_title: _builtins.str | None = ...,
+        question: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        description: _builtins.str = ...,
+        left_outcome: _builtins.str | None = ...,
+        right_outcome: _builtins.str | None = ...,
+        tick: _builtins.str | None = ...,
+        lot: _builtins.str | None = ...,
+        min_amount: _builtins.str | None = ...,
+        maker_fee_bps: _builtins.int = ...,
+        taker_fee_bps: _builtins.int = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_event_title", b"_event_title", "_left_outcome", b"_left_outcome", "_lot", b"_lot", "_min_amount", b"_min_amount", "_right_outcome", b"_right_outcome", "_tick", b"_tick", "ends_at", b"ends_at", "event_id", b"event_id", "event_title", b"event_title", "left_outcome", b"left_outcome", "lot", b"lot", "min_amount", b"min_amount", "right_outcome", b"right_outcome", "tick", b"tick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_event_title", b"_event_title", "_left_outcome", b"_left_outcome", "_lot", b"_lot", "_min_amount", b"_min_amount", "_right_outcome", b"_right_outcome", "_tick", b"_tick", "description", b"description", "ends_at", b"ends_at", "event_id", b"event_id", "event_title", b"event_title", "left_outcome", b"left_outcome", "lot", b"lot", "maker_fee_bps", b"maker_fee_bps", "min_amount", b"min_amount", "outcome", b"outcome", "question", b"question", "right_outcome", b"right_outcome", "tags", b"tags", "taker_fee_bps", b"taker_fee_bps", "tick", b"tick"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
+    _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
+    _WhichOneofReturnType__event_title: _TypeAlias = _typing.Literal["event_title"]  # noqa: Y015
+    _WhichOneofArgType__event_title: _TypeAlias = _typing.Literal["_event_title", b"_event_title"]  # noqa: Y015
+    _WhichOneofReturnType__left_outcome: _TypeAlias = _typing.Literal["left_outcome"]  # noqa: Y015
+    _WhichOneofArgType__left_outcome: _TypeAlias = _typing.Literal["_left_outcome", b"_left_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__lot: _TypeAlias = _typing.Literal["lot"]  # noqa: Y015
+    _WhichOneofArgType__lot: _TypeAlias = _typing.Literal["_lot", b"_lot"]  # noqa: Y015
+    _WhichOneofReturnType__min_amount: _TypeAlias = _typing.Literal["min_amount"]  # noqa: Y015
+    _WhichOneofArgType__min_amount: _TypeAlias = _typing.Literal["_min_amount", b"_min_amount"]  # noqa: Y015
+    _WhichOneofReturnType__right_outcome: _TypeAlias = _typing.Literal["right_outcome"]  # noqa: Y015
+    _WhichOneofArgType__right_outcome: _TypeAlias = _typing.Literal["_right_outcome", b"_right_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__tick: _TypeAlias = _typing.Literal["tick"]  # noqa: Y015
+    _WhichOneofArgType__tick: _TypeAlias = _typing.Literal["_tick", b"_tick"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_title) -> _WhichOneofReturnType__event_title | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__left_outcome) -> _WhichOneofReturnType__left_outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lot) -> _WhichOneofReturnType__lot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_amount) -> _WhichOneofReturnType__min_amount | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__right_outcome) -> _WhichOneofReturnType__right_outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tick) -> _WhichOneofReturnType__tick | None: ...
+
+Global___CreateMarketRequest: _TypeAlias = CreateMarketRequest  # noqa: Y015
+
+@_typing.final
+class CreateMarketResponse(_message.Message):
+    """The new market."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def market(self) -> _market_pb2.ListedMarket:
+        """As it was made."""
+
+    def __init__(
+        self,
+        *,
+        market: _market_pb2.ListedMarket | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["market", b"market"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["market", b"market"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateMarketResponse: _TypeAlias = CreateMarketResponse  # noqa: Y015
+
+@_typing.final
+class CloseMarketRequest(_message.Message):
+    """Names a market."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONDITION_ID_FIELD_NUMBER: _builtins.int
+    condition_id: _builtins.str
+    """0x and 64 hexadecimal digits."""
+    def __init__(
+        self,
+        *,
+        condition_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition_id", b"condition_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseMarketRequest: _TypeAlias = CloseMarketRequest  # noqa: Y015
+
+@_typing.final
+class CloseMarketResponse(_message.Message):
+    """What was ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MARKET_FIELD_NUMBER: _builtins.int
+    CANCELED_ORDERS_COUNT_FIELD_NUMBER: _builtins.int
+    canceled_orders_count: _builtins.int
+    """How many orders were cancelled."""
+    @_builtins.property
+    def market(self) -> _market_pb2.ListedMarket:
+        """The market as it stands."""
+
+    def __init__(
+        self,
+        *,
+        market: _market_pb2.ListedMarket | None = ...,
+        canceled_orders_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["market", b"market"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canceled_orders_count", b"canceled_orders_count", "market", b"market"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseMarketResponse: _TypeAlias = CloseMarketResponse  # noqa: Y015

@@ -40,6 +40,16 @@ class OperatorServiceStub:
                 request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.RecordDepositRequest.SerializeToString,
                 response_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.RecordDepositResponse.FromString,
                 _registered_method=True)
+        self.CreateMarket = channel.unary_unary(
+                '/sealgate.wallet.v1.OperatorService/CreateMarket',
+                request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketRequest.SerializeToString,
+                response_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketResponse.FromString,
+                _registered_method=True)
+        self.CloseMarket = channel.unary_unary(
+                '/sealgate.wallet.v1.OperatorService/CloseMarket',
+                request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketRequest.SerializeToString,
+                response_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -54,6 +64,21 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateMarket(self, request, context):
+        """Makes a market, in a new event or an existing one, and its two tokens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseMarket(self, request, context):
+        """Ends trading in a market for good and cancels its orders; repeated, it
+        cancels none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +86,16 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.RecordDeposit,
                     request_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.RecordDepositRequest.FromString,
                     response_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.RecordDepositResponse.SerializeToString,
+            ),
+            'CreateMarket': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateMarket,
+                    request_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketRequest.FromString,
+                    response_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketResponse.SerializeToString,
+            ),
+            'CloseMarket': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseMarket,
+                    request_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketRequest.FromString,
+                    response_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +126,60 @@ class OperatorService:
             '/sealgate.wallet.v1.OperatorService/RecordDeposit',
             sealgate_dot_wallet_dot_v1_dot_operator__pb2.RecordDepositRequest.SerializeToString,
             sealgate_dot_wallet_dot_v1_dot_operator__pb2.RecordDepositResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMarket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.wallet.v1.OperatorService/CreateMarket',
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketRequest.SerializeToString,
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseMarket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.wallet.v1.OperatorService/CloseMarket',
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketRequest.SerializeToString,
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,12 @@ class OperatorServiceStub:
     """Credits a wallet with money that arrived outside. A reference counts once:
     repeated with the same facts it answers the first booking.
     """
+    CreateMarket: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateMarketRequest, _operator_pb2.CreateMarketResponse]
+    """Makes a market, in a new event or an existing one, and its two tokens."""
+    CloseMarket: _aio.UnaryUnaryMultiCallable[_operator_pb2.CloseMarketRequest, _operator_pb2.CloseMarketResponse]
+    """Ends trading in a market for good and cancels its orders; repeated, it
+    cancels none.
+    """
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """For the people and chain watchers that run the platform."""
@@ -32,6 +38,24 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_operator_pb2.RecordDepositResponse]:
         """Credits a wallet with money that arrived outside. A reference counts once:
         repeated with the same facts it answers the first booking.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateMarket(
+        self,
+        request: _operator_pb2.CreateMarketRequest,
+        context: _aio.ServicerContext[_operator_pb2.CreateMarketRequest, _abc.Awaitable[_operator_pb2.CreateMarketResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.CreateMarketResponse]:
+        """Makes a market, in a new event or an existing one, and its two tokens."""
+
+    @_abc_1.abstractmethod
+    def CloseMarket(
+        self,
+        request: _operator_pb2.CloseMarketRequest,
+        context: _aio.ServicerContext[_operator_pb2.CloseMarketRequest, _abc.Awaitable[_operator_pb2.CloseMarketResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.CloseMarketResponse]:
+        """Ends trading in a market for good and cancels its orders; repeated, it
+        cancels none.
         """
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _aio.Server) -> None: ...

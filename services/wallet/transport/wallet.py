@@ -1,40 +1,26 @@
-"""The service's RPCs: messages to domain values and back, without rules or SQL."""
+"""Wallets: messages to domain values and back, without rules or SQL."""
 # ruff: noqa: N802 - gRPC gives the methods their names
 
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final
+from typing import Final
 
-import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.clock import Clock
 from chassis.ids import Ids
-from chassis.rpc import context as request_context
-from sealgate.wallet.v1 import operator_pb2, operator_pb2_grpc, wallet_pb2, wallet_pb2_grpc
-from services.wallet.domain.audit import Act, ActorKind
-from services.wallet.domain.deposit import Deposit, check_reference
-from services.wallet.domain.money import format_amount, parse_amount
-from services.wallet.domain.statement import (
-    Holding,
-    Transfer,
-    TransferKind,
-    WalletBalance,
-    transfers_page,
-)
+from sealgate.wallet.v1 import wallet_pb2, wallet_pb2_grpc
+from services.wallet.domain.money import format_amount
+from services.wallet.domain.statement import Holding, Transfer, TransferKind, WalletBalance
 from services.wallet.domain.wallet import (
     CHAIN,
-    Reach,
     Wallet,
     WalletChange,
     check_name,
     check_subaccount,
     wallet_id_of,
 )
-from services.wallet.ports import DepositStore, WalletStore
-
-Context = grpc.aio.ServicerContext[Any, Any]
+from services.wallet.ports import WalletStore
+from services.wallet.transport.messages import Context, act_of_caller, page_of, reach, timestamp
 
 _KINDS: Final = {
     TransferKind.DEPOSIT: wallet_pb2.TRANSFER_KIND_DEPOSIT,
@@ -71,19 +57,19 @@ class WalletServicer(wallet_pb2_grpc.WalletServiceServicer):
         self, request: wallet_pb2.GetWalletRequest, context: Context
     ) -> wallet_pb2.GetWalletResponse:
         """Returns one wallet."""
-        wallet = await self._store.get_wallet(_reach(), wallet_id_of(request.wallet_id))
+        wallet = await self._store.get_wallet(reach(), wallet_id_of(request.wallet_id))
         return wallet_pb2.GetWalletResponse(wallet=_wallet(wallet))
 
     async def CreateWallet(
         self, request: wallet_pb2.CreateWalletRequest, context: Context
     ) -> wallet_pb2.CreateWalletResponse:
         """Makes a further wallet."""
-        reach = _reach()
+        within = reach()
         name = request.name if request.HasField("name") else None
         if name is not None:
             check_name(name)
-        check_subaccount(request.subaccount_index if request.HasField("subaccount_index") else None, reach)
-        wallet = await self._store.create_wallet(reach, self._ids.uuid7(), name, self._clock.now_ns())
+        check_subaccount(request.subaccount_index if request.HasField("subaccount_index") else None, within)
+        wallet = await self._store.create_wallet(within, self._ids.uuid7(), name, self._clock.now_ns())
         return wallet_pb2.CreateWalletResponse(wallet=_wallet(wallet))
 
     async def UpdateWallet(
@@ -97,14 +83,14 @@ class WalletServicer(wallet_pb2_grpc.WalletServiceServicer):
         )
         if change.name is not None:
             check_name(change.name)
-        wallet = await self._store.update_wallet(_reach(), wallet_id, change)
+        wallet = await self._store.update_wallet(reach(), wallet_id, change)
         return wallet_pb2.UpdateWalletResponse(wallet=_wallet(wallet))
 
     async def DeleteWallet(
         self, request: wallet_pb2.DeleteWalletRequest, context: Context
     ) -> wallet_pb2.DeleteWalletResponse:
         """Deletes a wallet that holds nothing."""
-        await self._store.delete_wallet(_reach(), wallet_id_of(request.wallet_id), self._act())
+        await self._store.delete_wallet(reach(), wallet_id_of(request.wallet_id), act_of_caller(self._clock))
         return wallet_pb2.DeleteWalletResponse(deleted=True)
 
     async def ListBalances(
@@ -124,79 +110,20 @@ class WalletServicer(wallet_pb2_grpc.WalletServiceServicer):
     ) -> wallet_pb2.ListTransfersResponse:
         """Lists what came into a wallet and left it, newest first."""
         wallet_id = wallet_id_of(request.wallet_id)
-        page = transfers_page(
-            request.limit if request.HasField("limit") else None,
-            request.offset if request.HasField("offset") else None,
-        )
-        transfers = await self._store.list_transfers(_reach(), wallet_id, page)
+        transfers = await self._store.list_transfers(reach(), wallet_id, page_of(request))
         return wallet_pb2.ListTransfersResponse(transfers=[_transfer(transfer) for transfer in transfers])
 
     async def _list(self) -> list[Wallet]:
-        reach = _reach()
-        wallets = await self._store.list_wallets(reach)
+        within = reach()
+        wallets = await self._store.list_wallets(within)
         if wallets is None:
-            await self._store.open_account(reach, self._ids.uuid7(), self._clock.now_ns())
-            wallets = await self._store.list_wallets(reach)
+            await self._store.open_account(within, self._ids.uuid7(), self._clock.now_ns())
+            wallets = await self._store.list_wallets(within)
         return wallets or []
 
     async def _balance(self, wallet_id_text: str) -> wallet_pb2.ChainBalance:
         wallet_id = wallet_id_of(wallet_id_text)
-        return _chain_balance(wallet_id, await self._store.get_balance(_reach(), wallet_id))
-
-    def _act(self) -> Act:
-        identity = request_context.identity()
-        return Act(
-            actor_kind=ActorKind(identity.kind.name),
-            actor_id=identity.credential_id,
-            request_id=request_context.current().request_id,
-            at_ns=self._clock.now_ns(),
-        )
-
-
-class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
-    """For the people and chain watchers that run the platform."""
-
-    def __init__(self, store: DepositStore, clock: Clock, ids: Ids) -> None:
-        self._store = store
-        self._clock = clock
-        self._ids = ids
-
-    async def RecordDeposit(
-        self, request: operator_pb2.RecordDepositRequest, context: Context
-    ) -> operator_pb2.RecordDepositResponse:
-        """Credits a wallet with money that arrived outside, once per reference of its rail."""
-        check_reference(request.rail, request.external_ref)
-        asset = await self._store.depositable_asset(request.asset)
-        deposit = Deposit(
-            rail=request.rail,
-            external_ref=request.external_ref,
-            wallet_id=wallet_id_of(request.wallet_id),
-            asset=asset,
-            amount=parse_amount(request.amount, asset, "amount"),
-        )
-        act = Act(
-            actor_kind=ActorKind.OPERATOR,
-            actor_id="operator",
-            request_id=request_context.current().request_id,
-            at_ns=self._clock.now_ns(),
-        )
-        booking = await self._store.record_deposit(deposit, self._ids.uuid7(), act)
-        return operator_pb2.RecordDepositResponse(
-            txn_seq=booking.txn_seq,
-            posted_after=format_amount(booking.posted_after, asset.scale),
-            created_at=_timestamp(booking.created_at_ns),
-            replayed=booking.replayed,
-        )
-
-
-def _reach() -> Reach:
-    identity = request_context.identity()
-    return Reach(identity.project_id, identity.account(), identity.subaccount_index)
-
-
-def _timestamp(at_ns: int) -> Timestamp:
-    seconds, nanos = divmod(at_ns, NANOSECONDS_PER_SECOND)
-    return Timestamp(seconds=seconds, nanos=nanos)
+        return _chain_balance(wallet_id, await self._store.get_balance(reach(), wallet_id))
 
 
 def _wallet(wallet: Wallet) -> wallet_pb2.Wallet:
@@ -207,7 +134,7 @@ def _wallet(wallet: Wallet) -> wallet_pb2.Wallet:
         subaccount_index=wallet.subaccount_index,
         position=wallet.position,
         autoredeem=wallet.autoredeem,
-        created_at=_timestamp(wallet.created_at_ns),
+        created_at=timestamp(wallet.created_at_ns),
     )
 
 
@@ -219,7 +146,7 @@ def _chain_wallet(wallet: Wallet) -> wallet_pb2.ChainWallet:
         address=wallet.pol_address,
         position=wallet.position,
         autoredeem=wallet.autoredeem,
-        created_at=_timestamp(wallet.created_at_ns),
+        created_at=timestamp(wallet.created_at_ns),
     )
 
 
@@ -256,5 +183,5 @@ def _transfer(transfer: Transfer) -> wallet_pb2.Transfer:
         from_address=transfer.from_address,
         to_address=transfer.to_address,
         tx_hash=transfer.external_ref,
-        created_at=_timestamp(transfer.created_at_ns),
+        created_at=timestamp(transfer.created_at_ns),
     )
