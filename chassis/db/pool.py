@@ -59,7 +59,7 @@ class ConnectionPool:
         if size_count < 1:
             raise ValueError("a pool needs room for one connection")
         self._dsn = dsn
-        self._size_count = size_count
+        self.size_count = size_count
         self._command_timeout_seconds = statement_timeout_seconds + _CLIENT_GRACE_SECONDS
         self._server_settings = _server_settings(application_name, statement_timeout_seconds)
         self._slots = asyncio.Semaphore(size_count)
@@ -105,7 +105,7 @@ class ConnectionPool:
         self._closed = True
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                for _ in range(self._size_count):
+                for _ in range(self.size_count):
                     await self._slots.acquire()
         except TimeoutError:
             # Whoever still has one finds it closed.

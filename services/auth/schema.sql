@@ -112,7 +112,32 @@ CREATE TABLE audit (
   )
 );
 
--- The serving role removes nothing, changes only what can change, and can add to the audit but neither
+-- What a request with an idempotency key was answered, to be answered again and never run again. Written
+-- in the transaction of the effect; of no more use after a day, and removed then.
+CREATE TABLE idempotency (
+  project_id uuid NOT NULL,
+  -- NULL where the method acts on no account.
+  account_id uuid,
+  method text NOT NULL,
+  idempotency_key text NOT NULL,
+  -- BLAKE2b of what was asked: another request under the same key is refused.
+  digest bytea NOT NULL,
+  -- `OK`, or the code of the refusal.
+  outcome text NOT NULL,
+  -- The response without its secrets, or the google.rpc.Status of the refusal.
+  answer bytea NOT NULL,
+  created_at_ns bigint NOT NULL,
+  -- What tells most comes first, because NULL accounts are not looked up by index.
+  CONSTRAINT idempotency_key_is_unique
+    UNIQUE NULLS NOT DISTINCT (idempotency_key, method, project_id, account_id),
+  CONSTRAINT idempotency_key_is_short CHECK (char_length(idempotency_key) BETWEEN 1 AND 255),
+  CONSTRAINT idempotency_digest_has_32_bytes CHECK (octet_length(digest) = 32)
+);
+
+-- The oldest, to be removed.
+CREATE INDEX idempotency_by_age ON idempotency (created_at_ns);
+
+-- The serving role removes nothing but answers, changes only what can change, and can add to the audit but neither
 -- read nor rewrite it.
 GRANT SELECT, INSERT ON project, account, session TO sealgate_auth;
 GRANT UPDATE (name, allowed_origins, idle_timeout_seconds, absolute_cap_seconds, updated_at_ns)
@@ -120,3 +145,5 @@ GRANT UPDATE (name, allowed_origins, idle_timeout_seconds, absolute_cap_seconds,
 GRANT UPDATE (metadata, status, version, updated_at_ns) ON account TO sealgate_auth;
 GRANT UPDATE (last_used_at_ns, ended_at_ns, end_reason, successor_id) ON session TO sealgate_auth;
 GRANT INSERT ON audit TO sealgate_auth;
+-- A record is removed and never changed: the right to update is what locking one asks for.
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at_ns) ON idempotency TO sealgate_auth;

@@ -387,14 +387,25 @@ async def test_statement_that_nobody_awaited_does_not_reach_the_next_caller(
 
 async def test_wrong_statement_is_a_bug_and_not_unavailable(database: Database) -> None:
     """Only trouble with the server is called that; the rest must be found and mended."""
-    with pytest.raises(asyncpg.UndefinedTableError):
-        await database.fetch("SELECT * FROM nowhere")
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await database.fetch("SELECT nowhere")
     with pytest.raises(asyncpg.InterfaceError):
         await database.fetch("SELECT $1::text", "a", "b")
     with pytest.raises(asyncpg.DataError):
         await database.fetch("SELECT $1::uuid", "not one")
     value = uuid.UUID(int=1)
     assert await database.fetchval("SELECT $1::uuid", value) == value
+
+
+async def test_database_that_is_not_migrated_yet_is_unavailable(database_factory: DatabaseFactory) -> None:
+    """A service that started before its migrations tells its callers to come again."""
+    database = (await database_factory.empty()).database
+    with pytest.raises(SealgateError) as caught:
+        await database.fetch("SELECT FROM api_key")
+    assert (caught.value.code, caught.value.internal) == (
+        Code.UNAVAILABLE,
+        "database: UndefinedTableError 42P01",
+    )
 
 
 async def test_refusals_carry_no_text_of_the_server(database_factory: DatabaseFactory) -> None:
