@@ -11,6 +11,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from chassis.limits import (
+    BROWSER_SESSION_PER_MINUTE_COUNT,
+    ORDER_PER_MINUTE_COUNT,
+    RATE_LIMIT_MAX_PER_MINUTE_COUNT,
+    READ_PER_MINUTE_COUNT,
+    WRITE_PER_MINUTE_COUNT,
+)
+
 _PORT = re.compile(r"[0-9]{1,5}")
 _PORT_MAX = 65_535
 # What a socket's address has room for (unix(7)), its closing zero byte excepted.
@@ -71,6 +79,19 @@ def _require_unix(target: str) -> str:
 
 
 UnixTarget = Annotated[str, AfterValidator(_require_unix)]
+PerMinuteCount = Annotated[int, Field(ge=1, le=RATE_LIMIT_MAX_PER_MINUTE_COUNT)]
+
+
+class RateLimitsConfig(StrictModel):
+    """Calls that one credential may make in any 60 s, by class.
+
+    The credentials of one account may together make ten times as many.
+    """
+
+    read_per_minute_count: PerMinuteCount = READ_PER_MINUTE_COUNT
+    write_per_minute_count: PerMinuteCount = WRITE_PER_MINUTE_COUNT
+    order_per_minute_count: PerMinuteCount = ORDER_PER_MINUTE_COUNT
+    browser_session_per_minute_count: PerMinuteCount = BROWSER_SESSION_PER_MINUTE_COUNT
 
 
 class ServiceConfig(StrictModel):
@@ -80,6 +101,7 @@ class ServiceConfig(StrictModel):
     database: DatabaseConfig
     public: ListenerConfig
     internal: UnixTarget
+    rate_limits: RateLimitsConfig = RateLimitsConfig()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -5,7 +5,7 @@ Time is a clock that tests move; everything else is what a deployment runs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,23 +21,28 @@ import services.auth.app
 import services.keys.app
 import services.wallet.app
 from chassis.keyring import create_key
+from chassis.limits import OPEN_ORDERS_PER_WALLET_COUNT, RATE_LIMIT_MAX_PER_MINUTE_COUNT
 from chassis.rpc.client import open_channel
 from chassis.rpc.server import RpcServer
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
+from cli.rate_limits import RATE_CLASSES, rate_limits_document
 from sealgate.auth.v1 import operator_pb2 as auth_operator
 from sealgate.auth.v1.operator_pb2_grpc import OperatorServiceStub as AuthOperator
 from sealgate.keys.v1 import operator_pb2 as keys_operator
 from sealgate.keys.v1.operator_pb2_grpc import OperatorServiceStub as KeysOperator
+from sealgate.wallet.v1 import market_pb2
 from sealgate.wallet.v1 import operator_pb2 as wallet_operator
 from sealgate.wallet.v1.operator_pb2_grpc import OperatorServiceStub as WalletOperator
 from services.auth.config import AuthConfig
 from services.keys.config import KeysConfig
 from services.wallet.config import WalletConfig
+from tests.described import refuse_undescribed
 
 AUDIENCE: Final = "cluster.test"
 DESCRIPTOR: Final = Path(__file__).parents[1] / "gen" / "sealgate.binpb"
 SERVICES: Final = ("auth", "keys", "wallet")
+UNLIMITED: Final = dict.fromkeys(RATE_CLASSES, RATE_LIMIT_MAX_PER_MINUTE_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the parts are and how to use them."""
+    """Where the parts are and how to use them; `http` holds each answer against the API's description."""
 
     clock: FakeClock
     http: httpx.AsyncClient
@@ -107,10 +112,25 @@ class Cluster:
             )
         )
 
+    async def market(self, **fields: Any) -> market_pb2.ListedMarket:  # noqa: ANN401
+        """A new market in an event of its own, by the operator's method."""
+        request = wallet_operator.CreateMarketRequest(**{"question": "Will it rain?"} | fields)
+        return (await WalletOperator(self.internal["wallet"]).CreateMarket(request)).market
+
 
 @asynccontextmanager
-async def run_cluster(databases: DatabaseFactory, directory: Path) -> AsyncIterator[Cluster]:
-    """Starts everything in `directory` (short, private) and stops it in order at the end."""
+async def run_cluster(
+    databases: DatabaseFactory,
+    directory: Path,
+    *,
+    rate_limits: Mapping[str, int] = UNLIMITED,
+    open_orders_per_wallet_count: int = OPEN_ORDERS_PER_WALLET_COUNT,
+) -> AsyncIterator[Cluster]:
+    """Starts everything in `directory` (short, private) and stops it in order at the end.
+
+    `rate_limits` has calls a minute by class; without members it is what a deployment has. Unless told
+    otherwise nobody is limited: time stands still here, and tests share addresses and credentials.
+    """
     clock = FakeClock()
     ids = CountingIds(clock)
     sockets = {name: directory / f"{name}.sock" for name in SERVICES}
@@ -121,6 +141,7 @@ async def run_cluster(databases: DatabaseFactory, directory: Path) -> AsyncItera
             "database": {"dsn": dsns[name], "pool_size_count": 6},
             "public": {"address": "127.0.0.1:0"},
             "internal": f"unix:{sockets[name]}",
+            "rate_limits": rate_limits_document(name, rate_limits),
         }
         for name in SERVICES
     }
@@ -137,7 +158,10 @@ async def run_cluster(databases: DatabaseFactory, directory: Path) -> AsyncItera
         }
     )
     keys_config = KeysConfig.model_validate(common["keys"] | {"auth_target": auth_target})
-    wallet_config = WalletConfig.model_validate(common["wallet"] | {"auth_target": auth_target})
+    wallet_config = WalletConfig.model_validate(
+        common["wallet"]
+        | {"auth_target": auth_target, "open_orders_per_wallet_count": open_orders_per_wallet_count}
+    )
     async with AsyncExitStack() as stack:
         servers = {
             "auth": await services.auth.app.build(auth_config, clock, ids),
@@ -151,7 +175,11 @@ async def run_cluster(databases: DatabaseFactory, directory: Path) -> AsyncItera
         await front.start()
         stack.push_async_callback(front.stop)
         http = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{front.port}", timeout=10)
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{front.port}",
+                timeout=10,
+                event_hooks={"response": [refuse_undescribed]},
+            )
         )
         public = {
             name: await stack.enter_async_context(open_channel(f"127.0.0.1:{server.public_port}"))

@@ -14,7 +14,8 @@ from chassis.rpc import context as request_context
 from chassis.rpc import metadata
 from chassis.rpc.credentials import carries_credential, collect_credential
 from chassis.rpc.errors import Handler
-from chassis.rpc.exchange import Exchanger
+from chassis.rpc.exchange import Exchanger, passport_of
+from chassis.rpc.limiting import CallLimits
 from sealgate.common.v1.passport_pb2 import PROJECT_STATUS_PAST_DUE
 
 PUBLIC_EXPOSURES: Final = frozenset({Exposure.PUBLIC, Exposure.OPEN})
@@ -28,12 +29,14 @@ class AuthenticationStage:
     """Establishes the identity of a call to a PUBLIC method and holds it against the method's row.
 
     With an `exchanger` it serves the public listener, where credentials come in and passports are
-    refused; without one the internal listener, where it is the other way round.
+    refused; without one the internal listener, where it is the other way round. Who was recognised and
+    refused is told how his `limits` stand.
     """
 
-    def __init__(self, verifier: PassportVerifier, exchanger: Exchanger | None) -> None:
+    def __init__(self, verifier: PassportVerifier, exchanger: Exchanger | None, limits: CallLimits) -> None:
         self._verifier = verifier
         self._exchanger = exchanger
+        self._limits = limits
 
     def wrap(self, method: Method, handler: Handler) -> Handler:
         """See `chassis.rpc.pipeline.Stage.wrap`."""
@@ -43,8 +46,13 @@ class AuthenticationStage:
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             passport = await self._passport(request, context, method)
             identity = await self._verifier.verify(passport)
-            authorize(method, identity, request)
             served = request_context.current()
+            try:
+                authorize(method, identity, request)
+            except SealgateError:
+                # Not counted, so that what a credential may not do takes nothing from what it may.
+                self._limits.show(method, identity, served.answer_headers)
+                raise
             served.passport, served.identity = passport, identity
             return await handler(request, context)
 
@@ -62,9 +70,8 @@ class AuthenticationStage:
             return _shown_passport(texts, passports)
         if passports:
             raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED, internal="passport on the public listener")
-        return await self._exchanger.exchange(
-            collect_credential(texts, method), subject_account(method, request)
-        )
+        credential = collect_credential(texts, method)
+        return await passport_of(self._exchanger, credential, subject_account(method, request))
 
 
 def subject_account(method: Method, request: Any) -> str | None:  # noqa: ANN401  (any request message)

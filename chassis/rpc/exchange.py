@@ -27,6 +27,22 @@ class Exchanger(Protocol):
         ...
 
 
+async def passport_of(
+    exchanger: Exchanger, credential: PresentedCredential, subject_account_id: str | None
+) -> bytes:
+    """The serialized Passport for a call that names `subject_account_id`, where it names one.
+
+    For an account that the project does not have it is the project's own: the method then refuses with
+    ACCOUNT_NOT_FOUND, as it refuses everything else to somebody known. Raises what the exchange raises.
+    """
+    try:
+        return await exchanger.exchange(credential, subject_account_id)
+    except SealgateError as error:
+        if error.code is not Code.ACCOUNT_NOT_FOUND or subject_account_id is None:
+            raise
+        return await exchanger.exchange(credential, None)
+
+
 class RemoteExchanger:
     """Asks auth over its internal listener."""
 

@@ -33,7 +33,7 @@ from chassis.methods import Exposure, Method
 from chassis.rpc import context as request_context
 from chassis.rpc import metadata
 from chassis.rpc.deadline import deadline_after, request_budget_seconds
-from chassis.rpc.errors import Handler, abort_with, error_from_exception
+from chassis.rpc.errors import Handler, abort_with, attach_answer_headers, error_from_exception
 
 _logger = logging.getLogger(__name__)
 
@@ -156,8 +156,11 @@ class ErrorStage:
 
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             try:
-                request_context.enter(self._open(method, context))
-                return await handler(request, context)
+                served = self._open(method, context)
+                request_context.enter(served)
+                response = await handler(request, context)
+                attach_answer_headers(context, served)
+                return response
             except grpc.aio.AbortError as raised:
                 status: Any = context.code()  # 0 until the call is aborted, whatever its type says
                 if status:
@@ -190,6 +193,7 @@ class ErrorStage:
             method=method,
             client_address=address,
             user_agent=user_agent,
+            idempotency_key=headers.get(metadata.IDEMPOTENCY_KEY),
         )
 
 
@@ -301,7 +305,8 @@ class MessageStage:
             response = await handler(message, context)
             if not isinstance(response, response_class):
                 raise SealgateError(Code.INTERNAL, internal=f"{method.full_name} answered another type")
-            return response.SerializeToString()
+            # Maps in one order: an answer that is given again has the bytes of the first.
+            return response.SerializeToString(deterministic=True)
 
         return answer
 

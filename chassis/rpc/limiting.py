@@ -1,0 +1,116 @@
+"""How often a credential and its account may call, and what every answer says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+
+from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.config import RateLimitsConfig
+from chassis.errors import Code, SealgateError
+from chassis.identity import Identity
+from chassis.limits import ACCOUNT_RATE_FACTOR
+from chassis.methods import CredentialKind, Exposure, Method
+from chassis.ratelimit import Claim, Limit, RateLimiter, Standing
+from chassis.rpc import context as request_context
+from chassis.rpc import metadata
+from chassis.rpc.errors import Handler
+from sealgate.common.v1 import method_rule_pb2 as rules
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CallLimits:
+    """The limits of one process, the same on both of its listeners."""
+
+    def __init__(self, config: RateLimitsConfig, clock: Clock) -> None:
+        self._clock = clock
+        self._limiter = RateLimiter(clock)
+        per_minute_counts: Mapping[int, tuple[str, int]] = {
+            rules.RATE_CLASS_READ: ("read", config.read_per_minute_count),
+            rules.RATE_CLASS_WRITE: ("write", config.write_per_minute_count),
+            rules.RATE_CLASS_ORDER: ("order", config.order_per_minute_count),
+            rules.RATE_CLASS_BROWSER_SESSION: ("browser-session", config.browser_session_per_minute_count),
+        }
+        self._limits: Final = {
+            rate_class: (
+                Limit.per_minute(name, count),
+                Limit.per_minute(f"account-{name}", count * ACCOUNT_RATE_FACTOR),
+            )
+            for rate_class, (name, count) in per_minute_counts.items()
+        }
+
+    def take(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
+        """Counts a call, for the credential and for its account, and says so in `answer_headers`.
+
+        Raises RATE_LIMITED when either has no call left; neither is counted then.
+        """
+        taken, standings = self._limiter.take(self._claims(method, identity))
+        answer_headers.update(self._figures(standings))
+        if not taken:
+            raise rate_limited(standings)
+
+    def show(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
+        """Says in `answer_headers` how things stand for a call that is not counted."""
+        answer_headers.update(self._figures(self._limiter.look(self._claims(method, identity))))
+
+    def _claims(self, method: Method, identity: Identity) -> Sequence[Claim]:
+        credential, account = self._limits[method.rate_class]
+        own = Claim(credential, f"{identity.kind.value}/{identity.credential_id}")
+        # A project key acts on accounts and belongs to none.
+        if identity.kind is CredentialKind.PROJECT_KEY or identity.account_id is None:
+            return (own,)
+        return (own, Claim(account, str(identity.account_id)))
+
+    def _figures(self, standings: Sequence[Standing]) -> Mapping[str, str]:
+        """The headers of draft-ietf-httpapi-ratelimit-headers, and the older ones of the tighter window."""
+        tightest = min(standings, key=lambda standing: (standing.remaining_count, -standing.wait_ns))
+        reset_ns = self._clock.now_ns() + tightest.wait_ns
+        return {
+            metadata.RATE_LIMIT_LIMIT: str(tightest.limit.item.amount),
+            metadata.RATE_LIMIT_REMAINING: str(tightest.remaining_count),
+            metadata.RATE_LIMIT_RESET: str(_whole_seconds(reset_ns)),
+            metadata.RATE_LIMIT: ", ".join(
+                f'"{one.limit.name}";r={one.remaining_count};t={_whole_seconds(one.wait_ns)}'
+                for one in standings
+            ),
+            metadata.RATE_LIMIT_POLICY: ", ".join(
+                f'"{one.limit.name}";q={one.limit.item.amount};w={one.limit.item.get_expiry()}'
+                for one in standings
+            ),
+        }
+
+
+class RateLimitStage:
+    """Counts every call to a PUBLIC method that its credential may make."""
+
+    def __init__(self, limits: CallLimits) -> None:
+        self._limits = limits
+
+    def wrap(self, method: Method, handler: Handler) -> Handler:
+        """See `chassis.rpc.pipeline.Stage.wrap`."""
+        if method.exposure is not Exposure.PUBLIC:
+            return handler
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            self._limits.take(method, request_context.identity(), request_context.current().answer_headers)
+            return await handler(request, context)
+
+        return answer
+
+
+def rate_limited(standings: Sequence[Standing]) -> SealgateError:
+    """The refusal for claims of which not all have one left; after its pause one call is allowed."""
+    full = [standing for standing in standings if not standing.remaining_count]
+    return SealgateError(
+        Code.RATE_LIMITED,
+        internal=" and ".join(standing.limit.name for standing in full),
+        retry_after_seconds=max(1, _whole_seconds(max(standing.wait_ns for standing in full))),
+    )
+
+
+def _whole_seconds(duration_ns: int) -> int:
+    """Rounded up: whoever waits so long has waited long enough."""
+    return -(-duration_ns // NANOSECONDS_PER_SECOND)

@@ -1,0 +1,44 @@
+"""Bad credentials are counted by client address; good ones never are."""
+
+from __future__ import annotations
+
+import pytest
+
+from chassis.errors import ERROR_TABLE, Code, SealgateError
+from chassis.testing.fakes import FakeClock
+from services.auth.bad_credentials import BadCredentials
+
+ADDRESS = "192.0.2.1"
+
+
+def answers(bad_credentials: BadCredentials, count: int, address: str = ADDRESS) -> list[Code]:
+    refusal = SealgateError(Code.SESSION_INVALID)
+    return [bad_credentials.answer(refusal, address).code for _ in range(count)]
+
+
+def test_refusal_becomes_a_request_to_wait_when_there_were_too_many(clock: FakeClock) -> None:
+    """The 31st of a minute, with the seconds to wait; another address has a count of its own."""
+    bad_credentials = BadCredentials(30, clock)
+    assert answers(bad_credentials, 32) == [Code.SESSION_INVALID] * 30 + [Code.RATE_LIMITED] * 2
+    assert answers(bad_credentials, 1, "192.0.2.2") == [Code.SESSION_INVALID]
+    clock.advance(seconds=0.5)
+    limited = bad_credentials.answer(SealgateError(Code.API_KEY_INVALID), ADDRESS)
+    assert limited.retry_after_seconds == 60
+    clock.advance(seconds=59.5)
+    assert answers(bad_credentials, 1) == [Code.SESSION_INVALID]
+
+
+@pytest.mark.parametrize("code", [code for code, row in ERROR_TABLE.items() if row.http_status != 401])
+def test_refusal_of_a_good_credential_stays_as_it_is(clock: FakeClock, code: Code) -> None:
+    """Only a credential that proves nothing is counted, and only its refusal replaced."""
+    bad_credentials = BadCredentials(1, clock)
+    refusal = SealgateError(code)
+    for _ in range(3):
+        assert bad_credentials.answer(refusal, ADDRESS) is refusal
+    assert answers(bad_credentials, 2) == [Code.SESSION_INVALID, Code.RATE_LIMITED]
+    assert bad_credentials.answer(refusal, ADDRESS) is refusal
+
+
+def test_caller_without_an_address_is_not_counted(clock: FakeClock) -> None:
+    """One without a network address is a process of our own machine."""
+    assert answers(BadCredentials(1, clock), 5, "") == [Code.SESSION_INVALID] * 5

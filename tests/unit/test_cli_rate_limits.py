@@ -1,0 +1,68 @@
+"""Rate limits on the command line reach the services' configurations, or are refused with what is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from chassis.config import RateLimitsConfig, ServiceConfig
+from cli.data_directory import DataDirectory
+from cli.main import main
+from cli.rate_limits import RATE_CLASSES, parse_rate_limit
+from cli.stack_config import SERVICES, service_documents
+from services.auth.config import AuthConfig
+from services.keys.config import KeysConfig
+from services.wallet.config import WalletConfig
+
+
+def limits_of(data: Path, given: dict[str, int]) -> dict[str, RateLimitsConfig]:
+    """What each service would read of its file."""
+    documents = service_documents(
+        DataDirectory(data), dict.fromkeys(SERVICES, "postgresql:///"), dict.fromkeys(SERVICES, 1), given
+    )
+    models: dict[str, type[ServiceConfig]] = {"auth": AuthConfig, "keys": KeysConfig, "wallet": WalletConfig}
+    return {name: models[name].model_validate(documents[name]).rate_limits for name in SERVICES}
+
+
+def test_every_class_reaches_the_services_that_count_it(tmp_path: Path) -> None:
+    """Bad credentials are counted by auth, all else by all."""
+    given = dict(parse_rate_limit(f"{name}={number}") for number, name in enumerate(RATE_CLASSES, 1000))
+    for name, limits in limits_of(tmp_path, given).items():
+        expected = {"read": 1000, "write": 1001, "order": 1002, "browser_session": 1003}
+        if name == "auth":
+            expected["bad_credentials"] = 1004
+        assert limits.model_dump() == {f"{key}_per_minute_count": count for key, count in expected.items()}
+
+
+def test_limits_are_the_published_ones_when_nothing_is_said(tmp_path: Path) -> None:
+    """300 reads, 60 writes, 600 orders, 30 browser sessions, 30 bad credentials."""
+    assert limits_of(tmp_path, {})["auth"].model_dump() == {
+        "read_per_minute_count": 300,
+        "write_per_minute_count": 60,
+        "order_per_minute_count": 600,
+        "browser_session_per_minute_count": 30,
+        "bad_credentials_per_minute_count": 30,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("orders=5", "browser-session"),
+        ("=5", "bad-credentials"),
+        ("order", "order=COUNT"),
+        ("order=", "order=COUNT"),
+        ("order=0", "1000000"),
+        ("order=-1", "order=COUNT"),
+        ("order=1.5", "order=COUNT"),
+        ("order=1000001", "1000000"),
+        ("order=\u0664", "order=COUNT"),
+    ],
+)
+def test_limit_is_refused_with_what_is_right_when_it_is_none(text: str, names: str) -> None:
+    """An unknown class is answered with the classes, a bad count with its bounds; nothing is started."""
+    answer = CliRunner().invoke(main, ["up", "--rate-limit", text])
+    assert answer.exit_code == 2
+    assert names in answer.output
