@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
@@ -21,14 +22,15 @@ from nacl.signing import VerifyKey
 
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.errors import Code, SealgateError
-from chassis.keyring import KeyRing
-from chassis.limits import PASSPORT_VERDICTS_COUNT
+from chassis.keyring import SigningKeys
+from chassis.limits import PASSPORT_KEYS_MAX_AGE_SECONDS, PASSPORT_VERDICTS_COUNT
 from chassis.methods import CredentialKind
 from sealgate.common.v1.passport_pb2 import CHANNEL_BROWSER, Passport, PassportClaims
 
 _DOMAIN: Final = b"sealgate/passport/v1\x00"
 # An unknown key name asks auth for its keys, but no more often than this.
 _KEY_LOOKUP_PAUSE_NS: Final = 1 * NANOSECONDS_PER_SECOND
+_KEYS_MAX_AGE_NS: Final = PASSPORT_KEYS_MAX_AGE_SECONDS * NANOSECONDS_PER_SECOND
 
 KeyLookup = Callable[[], Awaitable[Mapping[str, bytes]]]
 
@@ -53,6 +55,7 @@ class Identity:
     issued_at_ns: int
     expires_at_ns: int
     credential_expires_at_ns: int | None
+    ends_revoked: bool = False
 
     def account(self) -> uuid.UUID:
         """The account acted on; raises INTERNAL where the method table let none through."""
@@ -82,13 +85,14 @@ def identity_from_claims(claims: PassportClaims) -> Identity:
         credential_expires_at_ns=(
             claims.credential_expires_at_ns if claims.HasField("credential_expires_at_ns") else None
         ),
+        ends_revoked=claims.ends_revoked,
     )
 
 
 class PassportSigner:
     """Signs passports with the ring's current key; auth alone has one."""
 
-    def __init__(self, ring: KeyRing, clock: Clock) -> None:
+    def __init__(self, ring: SigningKeys, clock: Clock) -> None:
         self._ring = ring
         self._clock = clock
         self._kid = ""
@@ -109,7 +113,9 @@ class PassportVerifier:
 
     `look_up_keys` fetches auth's public keys by name; it is asked once at first and again, at most
     once a second, when a passport names a key that is not known yet. Passports that arrive together
-    wait for one answer.
+    wait for one answer. A rotation needs no more: auth publishes a key long before it signs, so that
+    whoever asks for it is told. After a minute the keys are asked for all the same, because what auth
+    has withdrawn is not to be believed for ever; while auth does not answer, they stay.
     """
 
     def __init__(self, audience: str, clock: Clock, look_up_keys: KeyLookup) -> None:
@@ -118,6 +124,7 @@ class PassportVerifier:
         self._look_up_keys = look_up_keys
         self._keys: Mapping[str, bytes] = {}
         self._looked_up_at_ns: int | None = None
+        self._renewing_since_ns: int | None = None
         self._looking_up: asyncio.Task[None] | None = None
         self._verdicts: OrderedDict[bytes, Identity] = OrderedDict()
 
@@ -125,7 +132,8 @@ class PassportVerifier:
         """The identity in a serialized Passport.
 
         Raises CREDENTIAL_NOT_ACCEPTED for anything auth did not sign for this deployment, or that
-        has expired; UNAVAILABLE when auth's keys are needed and cannot be had.
+        has expired; what auth would say of the credential now where that has ended with it;
+        UNAVAILABLE when auth's keys are needed and cannot be had.
         """
         identity = self._verdicts.get(passport_bytes)
         if identity is None:
@@ -133,9 +141,10 @@ class PassportVerifier:
             self._verdicts[passport_bytes] = identity
             if len(self._verdicts) > PASSPORT_VERDICTS_COUNT:
                 self._verdicts.popitem(last=False)
-        if identity.expires_at_ns <= self._clock.now_ns():
+        now_ns = self._clock.now_ns()
+        if identity.expires_at_ns <= now_ns:
             self._verdicts.pop(passport_bytes, None)
-            raise _refused("expired passport")
+            raise _expired(identity, now_ns)
         return identity
 
     async def _verify_new(self, passport_bytes: bytes) -> Identity:
@@ -155,17 +164,25 @@ class PassportVerifier:
         return identity
 
     async def _public_key(self, kid: str) -> bytes:
-        if kid not in self._keys and self._may_look_up():
-            if self._looking_up is None:
-                # In a context of its own: the first request's deadline is not that of the others.
-                self._looking_up = asyncio.create_task(self._refresh_keys(), context=Context())
-                self._looking_up.add_done_callback(self._end_look_up)
-            # One request that gives up must not take the answer from the others.
-            await asyncio.shield(self._looking_up)
+        if kid not in self._keys:
+            if self._may_look_up():
+                await self._look_up()
+        elif self._is_renewal_due():
+            self._renewing_since_ns = self._clock.monotonic_ns()
+            with suppress(SealgateError):
+                await self._look_up()
         key = self._keys.get(kid)
         if key is None:
             raise _refused("passport of an unknown key")
         return key
+
+    async def _look_up(self) -> None:
+        if self._looking_up is None:
+            # In a context of its own: the first request's deadline is not that of the others.
+            self._looking_up = asyncio.create_task(self._refresh_keys(), context=Context())
+            self._looking_up.add_done_callback(self._end_look_up)
+        # One request that gives up must not take the answer from the others.
+        await asyncio.shield(self._looking_up)
 
     async def _refresh_keys(self) -> None:
         self._keys = await self._look_up_keys()
@@ -177,9 +194,28 @@ class PassportVerifier:
             # Asked for here, a failure that nobody waited out is not reported as forgotten.
             ended.exception()
 
+    def _is_renewal_due(self) -> bool:
+        """Whether the keys are a minute old, and nobody has tried to renew them for as long."""
+        tried = [at_ns for at_ns in (self._looked_up_at_ns, self._renewing_since_ns) if at_ns is not None]
+        return self._clock.monotonic_ns() - max(tried, default=0) >= _KEYS_MAX_AGE_NS
+
     def _may_look_up(self) -> bool:
         last = self._looked_up_at_ns
         return last is None or self._clock.monotonic_ns() - last >= _KEY_LOOKUP_PAUSE_NS
+
+
+def _expired(identity: Identity, now_ns: int) -> SealgateError:
+    """The refusal of a passport past its end.
+
+    A credential that ends while its request is on the way takes the passport with it, and its bearer
+    is told so as in every other place.
+    """
+    ended_at_ns = identity.credential_expires_at_ns
+    if ended_at_ns is None or now_ns < ended_at_ns:
+        return _refused("expired passport")
+    if identity.kind is CredentialKind.ACCOUNT_SESSION:
+        return SealgateError(Code.SESSION_EXPIRED)
+    return SealgateError(Code.API_KEY_REVOKED if identity.ends_revoked else Code.API_KEY_EXPIRED)
 
 
 def _refused(reason: str) -> SealgateError:

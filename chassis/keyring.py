@@ -2,6 +2,9 @@
 
 A key signs from its `signs_from_ns` on, and the newest such key is the one that signs; the others
 stay in the ring to verify what they signed. Keys never come from a database.
+
+A key is published as soon as its file is read and signs later: so every process that reads the
+directory knows it before anybody shows a signature by it.
 """
 
 from __future__ import annotations
@@ -10,12 +13,17 @@ import base64
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from chassis.secrets import public_key_of
+
+_KEY_FILES: Final = "*.json"
 
 
 class KeyRingError(Exception):
@@ -38,30 +46,44 @@ class SigningKey:
         return cls(blake2b(public_key, digest_size=8).hexdigest(), seed, public_key, signs_from_ns)
 
 
+class SigningKeys(Protocol):
+    """The keys of one purpose, for whoever signs and whoever publishes."""
+
+    def signing_key(self, now_ns: int) -> SigningKey:
+        """The newest key that may sign at `now_ns` (Unix nanoseconds)."""
+        ...
+
+    def public_keys(self) -> Mapping[str, bytes]:
+        """Every key's public half (32 bytes) by name, those that do not sign yet included.
+
+        The same mapping is answered until the keys change.
+        """
+        ...
+
+
 class KeyRing:
-    """The signing keys of one purpose."""
+    """The signing keys of one purpose; see `SigningKeys`."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
         if not keys:
             raise KeyRingError("a key ring needs at least one key")
-        self._keys = tuple(sorted(keys, key=lambda key: key.signs_from_ns))
+        # By name among equals, so that all processes of one directory sign with the same key.
+        self._keys = tuple(sorted(keys, key=lambda key: (key.signs_from_ns, key.kid)))
+        self._public_keys = MappingProxyType({key.kid: key.public_key for key in self._keys})
 
     @classmethod
     def load(cls, directory: Path) -> KeyRing:
         """Reads every key file of a directory; raises KeyRingError for one that is unfit."""
-        paths = sorted(directory.glob("*.json"))
-        if not paths:
-            raise KeyRingError(f"{directory}: no key files (*.json)")
-        return cls([_read_key(path) for path in paths])
+        return cls(list(read_keys(directory).values()))
 
     def signing_key(self, now_ns: int) -> SigningKey:
-        """The newest key that may sign at `now_ns` (Unix nanoseconds)."""
+        """See `SigningKeys.signing_key`."""
         ready = [key for key in self._keys if key.signs_from_ns <= now_ns]
         return (ready or self._keys[:1])[-1]
 
-    def public_keys(self) -> dict[str, bytes]:
-        """Every key's public half (32 bytes) by name, those that do not sign yet included."""
-        return {key.kid: key.public_key for key in self._keys}
+    def public_keys(self) -> Mapping[str, bytes]:
+        """See `SigningKeys.public_keys`."""
+        return self._public_keys
 
 
 def key_file(directory: Path, kid: str) -> Path:
@@ -69,20 +91,69 @@ def key_file(directory: Path, kid: str) -> Path:
     return directory / f"{kid}.json"
 
 
+def key_files(directory: Path) -> list[Path]:
+    """The files of a directory that are read as keys, in order of their names."""
+    return sorted(directory.glob(_KEY_FILES))
+
+
+def read_keys(directory: Path) -> dict[Path, SigningKey]:
+    """Every key of a directory by its file; raises KeyRingError for none, and for one that is unfit."""
+    paths = key_files(directory)
+    if not paths:
+        raise KeyRingError(f"{directory}: no key files ({_KEY_FILES})")
+    return {path: _read_key(path) for path in paths}
+
+
 def create_key(directory: Path, seed: bytes, signs_from_ns: int) -> SigningKey:
     """Writes a new key file, readable by its owner only, and returns the key.
 
-    Makes the directory where there is none; raises OSError where it cannot write.
+    The file appears whole or not at all. Makes the directory where there is none; raises OSError where
+    it cannot write. Written by root, the file belongs to whom the directory belongs to: a service that
+    could not read it would end at its next start.
     """
     key = SigningKey.from_seed(seed, signs_from_ns)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = key_file(directory, key.kid)
+    if path.exists():
+        raise FileExistsError(f"{path} is there already")
     text = json.dumps(
         {"kid": key.kid, "seed": base64.b64encode(seed).decode("ascii"), "signs_from_ns": signs_from_ns}
     )
-    descriptor = os.open(key_file(directory, key.kid), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text + "\n")
+    # Not one of the names that are read, until it is whole.
+    unfinished = path.with_suffix(".new")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            _give_to_owner_of(directory, descriptor)
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     return key
+
+
+def outlived_files(keys: Mapping[Path, SigningKey], now_ns: int, kept_ns: int) -> list[Path]:
+    """The files of keys whose successor has signed for longer than `kept_ns` at `now_ns`.
+
+    `kept_ns` is how long what a key signed last can still be shown.
+    """
+    in_turn = sorted(keys.items(), key=lambda item: (item[1].signs_from_ns, item[1].kid))
+    return [
+        path for (path, _), (_, successor) in pairwise(in_turn) if now_ns - successor.signs_from_ns > kept_ns
+    ]
+
+
+def _give_to_owner_of(directory: Path, descriptor: int) -> None:
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _unreadable(path: Path, error: OSError) -> KeyRingError:
+    return KeyRingError(f"{path}: cannot be read ({error.strerror})")
 
 
 def _read_key(path: Path) -> SigningKey:
@@ -91,7 +162,7 @@ def _read_key(path: Path) -> SigningKey:
             raise KeyRingError(f"{path}: others can read this private key; run chmod 600 on it")
         text = path.read_text(encoding="ascii")
     except OSError as error:
-        raise KeyRingError(f"{path}: cannot be read ({error.strerror})") from None
+        raise _unreadable(path, error) from None
     except UnicodeDecodeError:
         raise KeyRingError(f"{path}: not a key file") from None
     try:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
+from chassis.limits import (
+    KEY_RING_REREAD_SECONDS,
+    SIGNING_KEY_LEAD_MAX_SECONDS,
+    SIGNING_KEY_LEAD_MIN_SECONDS,
+    SIGNING_KEY_LEAD_SECONDS,
+)
 from cli.help import TaughtCommand
+from cli.operating import data_option
 from cli.output import CommandRefused, say
+
+PURPOSES: Final = ("passport", "session")
+
+_LEAD_HELP: Final = (
+    "How long the new key is published before it signs. Every auth process finds it within "
+    f"{KEY_RING_REREAD_SECONDS} s and gives it to whoever verifies. Take more where key files reach some "
+    "machines later than others, as mounted secrets do."
+)
+_ROTATION_EXAMPLES: Final = [
+    "sealgate key rotate-signing all",
+    "sealgate key rotate-signing session --data /tmp/try --lead-seconds 300",
+    "sealgate key rotate-signing passport --passport-keys /etc/sealgate/passport-keys",
+]
 
 
 @click.group()
 def key() -> None:
-    """Make the private keys that auth signs with."""
+    """Make and rotate the private keys that auth signs with."""
 
 
 @key.command(cls=TaughtCommand, sections={"Examples": ["sealgate key create keys/passport"]})
@@ -21,16 +43,101 @@ def create(directory: Path) -> None:
     """Make a signing key in DIRECTORY, as a file that only its owner can read.
 
     The directory is made if it is not there. Auth takes one for passports and another for session
-    tokens, reads both when it starts, and signs with the newest key; older keys go on verifying.
+    tokens. A directory's first key signs at once; a further one after a lead, as `sealgate key
+    rotate-signing` has it, and older keys go on verifying.
     """
-    from chassis.clock import SystemClock
+    from chassis.clock import NANOSECONDS_PER_SECOND, SystemClock
     from chassis.ids import SystemIds
-    from chassis.keyring import create_key, key_file
+    from chassis.keyring import create_key, key_file, key_files
 
     clock = SystemClock()
+    lead_seconds = SIGNING_KEY_LEAD_SECONDS if key_files(directory) else 0
     try:
-        made = create_key(directory, SystemIds(clock).seed(), clock.now_ns())
+        signs_from_ns = clock.now_ns() + lead_seconds * NANOSECONDS_PER_SECOND
+        made = create_key(directory, SystemIds(clock).seed(), signs_from_ns)
     except OSError as error:
         raise CommandRefused(f"cannot write to {directory}: {error.strerror}") from None
-    say(f"kid   {made.kid}")
-    say(f"file  {key_file(directory, made.kid)}")
+    say(f"kid         {made.kid}")
+    say(f"file        {key_file(directory, made.kid)}")
+    say(f"signs from  {_moment(made.signs_from_ns)}")
+
+
+@key.command("rotate-signing", cls=TaughtCommand, sections={"Examples": _ROTATION_EXAMPLES})
+@click.argument("purpose", type=click.Choice((*PURPOSES, "all")))
+@data_option
+@click.option(
+    "--passport-keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the passport keys, instead of that in the data directory.",
+)
+@click.option(
+    "--session-keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the session keys, instead of that in the data directory.",
+)
+@click.option(
+    "--lead-seconds",
+    type=click.IntRange(SIGNING_KEY_LEAD_MIN_SECONDS, SIGNING_KEY_LEAD_MAX_SECONDS),
+    default=SIGNING_KEY_LEAD_SECONDS,
+    show_default=True,
+    help=_LEAD_HELP,
+)
+def rotate_signing(
+    purpose: str, data: Path, passport_keys: Path | None, session_keys: Path | None, lead_seconds: int
+) -> None:
+    """Have auth sign with a new key, while everything goes on.
+
+    Writes a key file beside those that are there. Running processes read it without a restart and
+    publish it at once; it signs when its lead is over, and what older keys signed stays good.
+
+    A key that does not sign any more is removed by the first rotation after the last thing it signed
+    has ended: a passport key's a minute and a half after its successor began to sign, a session
+    key's a year after, which is the longest that a session may live.
+    """
+    given = {"passport": passport_keys, "session": session_keys}
+    wanted = PURPOSES if purpose == "all" else (purpose,)
+    for name in given:
+        if given[name] is not None and name not in wanted:
+            raise click.UsageError(f"--{name}-keys has nothing to do with the {purpose} keys")
+    _rotate({name: given[name] or _of_stack(data, name) for name in wanted}, lead_seconds)
+
+
+def _of_stack(data: Path, purpose: str) -> Path:
+    from cli.data_directory import DataDirectory, DataDirectoryError
+
+    directory = DataDirectory(data)
+    try:
+        directory.check_marker()
+    except DataDirectoryError as error:
+        raise CommandRefused(str(error)) from None
+    return directory.keys / purpose
+
+
+def _rotate(directories: dict[str, Path], lead_seconds: int) -> None:
+    from chassis.clock import SystemClock
+    from chassis.ids import SystemIds
+    from chassis.keyring import KeyRing, KeyRingError, key_file
+    from cli.key_rotation import rotate_signing_keys
+
+    clock = SystemClock()
+    ids = SystemIds(clock)
+    directory = Path()
+    try:
+        for directory in directories.values():
+            # All of them first: a rotation of one half would be a surprise.
+            KeyRing.load(directory)
+        for purpose, directory in directories.items():
+            done = rotate_signing_keys(directory, purpose, lead_seconds, clock, ids)
+            say(f"{purpose:<8}  {done.made.kid} signs from {_moment(done.made.signs_from_ns)}")
+            say(f"          {key_file(directory, done.made.kid)}")
+            for kid in done.removed_kids:
+                say(f"          {kid} removed: nothing that it signed is good any more")
+    except KeyRingError as error:
+        raise CommandRefused(str(error)) from None
+    except OSError as error:
+        raise CommandRefused(f"cannot write to {directory}: {error.strerror}") from None
+
+
+def _moment(at_ns: int) -> str:
+    """A time to the second, rounded up."""
+    return f"{datetime.fromtimestamp(-(-at_ns // 1_000_000_000), UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -7,10 +7,11 @@ from typing import Final
 
 from chassis.clock import Clock
 from chassis.db.pool import create_database
+from chassis.followed_keyring import FollowedKeyRing
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
-from chassis.keyring import KeyRing
 from chassis.rpc.client import open_channel
+from chassis.rpc.idempotency import IdempotencyStage
 from chassis.rpc.server import RpcServer, Service
 from sealgate.auth.v1 import (
     account_pb2,
@@ -24,10 +25,12 @@ from sealgate.auth.v1 import (
     session_pb2,
     session_pb2_grpc,
 )
+from services.auth.bad_credentials import BadCredentials
 from services.auth.config import AuthConfig
 from services.auth.exchange import CredentialExchange
 from services.auth.keys_client import RemoteKeys
 from services.auth.passports import PassportOffice
+from services.auth.replay import Replay, session_method
 from services.auth.revocation import MassRevocation
 from services.auth.storage import AuthStorage
 from services.auth.tokens import SessionTokens
@@ -48,8 +51,8 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
 
     Raises KeyRingError for a key directory that cannot be used.
     """
-    passport_ring = KeyRing.load(config.passport_key_dir)
-    tokens = SessionTokens(config.audience, KeyRing.load(config.session_key_dir), clock)
+    passport_ring = FollowedKeyRing(config.passport_key_dir, clock)
+    tokens = SessionTokens(config.audience, FollowedKeyRing(config.session_key_dir, clock), clock)
     database = await create_database(
         config.database.dsn,
         pool_size_count=config.database.pool_size_count,
@@ -59,9 +62,13 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
     keys_channel = open_channel(config.keys_target)
     keys = RemoteKeys(keys_channel, clock)
     office = PassportOffice(
-        config.audience, CredentialExchange(tokens, store, keys, clock), passport_ring, clock
+        config.audience,
+        CredentialExchange(tokens, store, keys, clock),
+        BadCredentials(config.rate_limits.bad_credentials_per_minute_count, clock),
+        passport_ring,
+        clock,
     )
-    revocation = MassRevocation(store, store, keys)
+    revocation = MassRevocation(store, store, keys, database.once_committed)
 
     async def own_passport_keys() -> Mapping[str, bytes]:
         return office.public_keys()
@@ -77,6 +84,12 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
         verifier=PassportVerifier(config.audience, clock, own_passport_keys),
         exchanger=office,
         closers=[close_keys_channel, database.close],
+        idempotency=IdempotencyStage(
+            database,
+            clock,
+            completions=Replay(store, tokens, revocation).completions(),
+            by_credential=[session_method("ExpireCurrentSession")],
+        ),
     )
 
 

@@ -58,4 +58,5 @@ def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApi
         origins=tuple(found.origins),
         subaccount_index=found.subaccount_index if found.HasField("subaccount_index") else None,
         expires_at_ns=found.expires_at_ns if found.HasField("expires_at_ns") else None,
+        retires_at_ns=found.retires_at_ns if found.HasField("retires_at_ns") else None,
     )

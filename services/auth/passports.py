@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from chassis.clock import Clock
-from chassis.errors import invalid
+from chassis.errors import SealgateError, invalid
 from chassis.identity import PassportSigner
-from chassis.keyring import KeyRing
+from chassis.keyring import SigningKeys
+from chassis.rpc import context as request_context
 from chassis.rpc.credentials import PresentedCredential
 from sealgate.common.v1 import method_rule_pb2, passport_pb2
+from services.auth.bad_credentials import BadCredentials
 from services.auth.domain.exchange import CredentialKind, Grant
 from services.auth.exchange import CredentialExchange
 
@@ -23,9 +25,17 @@ _KINDS: Final[dict[int, CredentialKind]] = {
 class PassportOffice:
     """Turns credentials into passports for one deployment (`audience`)."""
 
-    def __init__(self, audience: str, exchange: CredentialExchange, ring: KeyRing, clock: Clock) -> None:
+    def __init__(
+        self,
+        audience: str,
+        exchange: CredentialExchange,
+        bad_credentials: BadCredentials,
+        ring: SigningKeys,
+        clock: Clock,
+    ) -> None:
         self._audience = audience
         self._exchange = exchange
+        self._bad_credentials = bad_credentials
         self._ring = ring
         self._signer = PassportSigner(ring, clock)
         self._clock = clock
@@ -33,11 +43,18 @@ class PassportOffice:
     async def issue(
         self, kind: int, credential: str, origin: str | None, subject_account_id: str | None
     ) -> passport_pb2.Passport:
-        """The passport of whoever shows `credential`; raises what `CredentialExchange.exchange` raises."""
+        """The passport of whoever shows `credential`.
+
+        Raises what `CredentialExchange.exchange` raises, or RATE_LIMITED in place of a 401 when the
+        client's address has shown too many bad credentials.
+        """
         known = _KINDS.get(kind)
         if known is None:
             raise invalid("kind", "must name a kind of credential")
-        grant = await self._exchange.exchange(known, credential, origin, subject_account_id)
+        try:
+            grant = await self._exchange.exchange(known, credential, origin, subject_account_id)
+        except SealgateError as refusal:
+            raise self._bad_credentials.answer(refusal, request_context.current().client_address) from None
         return self._signer.sign(_claims(self._audience, grant, self._clock.now_ns()))
 
     async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
@@ -65,6 +82,7 @@ def _claims(audience: str, grant: Grant, now_ns: int) -> passport_pb2.PassportCl
         issued_at_ns=now_ns,
         expires_at_ns=grant.passport_expires_at_ns(now_ns),
         credential_expires_at_ns=grant.expires_at_ns,
+        ends_revoked=grant.ends_revoked,
         project_status=passport_pb2.ProjectStatus.Value(f"PROJECT_STATUS_{tenant.status}"),
     )
     if holder is not None:

@@ -92,6 +92,10 @@ class SessionStore(Protocol):
         """A new session; raises ACCOUNT_NOT_FOUND, ACCOUNT_SUSPENDED, SESSION_LIMIT_REACHED."""
         ...
 
+    async def session(self, ref: AccountRef, session_id: uuid.UUID) -> Session:
+        """A session of the account, live or not; raises SESSION_NOT_FOUND."""
+        ...
+
     async def list_sessions(self, ref: AccountRef, now_ns: int) -> list[Session]:
         """The account's live sessions, newest first."""
         ...

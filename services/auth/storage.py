@@ -155,6 +155,13 @@ class AuthStorage:
             await _audit(tx, Action.SESSION_CREATED, act, ref.project_id, ref.account_id, session_id)
         return session
 
+    async def session(self, ref: AccountRef, session_id: uuid.UUID) -> Session:
+        """See `SessionStore.session`."""
+        row = await self._database.fetchrow(_FIND_SESSION, session_id, ref.account_id, ref.project_id)
+        if row is None:
+            raise SealgateError(Code.SESSION_NOT_FOUND)
+        return _session(row)
+
     async def list_sessions(self, ref: AccountRef, now_ns: int) -> list[Session]:
         """See `SessionStore.list_sessions`."""
         rows = await self._database.fetch(_LIST_LIVE_SESSIONS, ref.account_id, ref.project_id, now_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from joserfc import jws
@@ -15,7 +15,7 @@ from joserfc.registry import HeaderParameter, HeaderRegistryDict
 
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
-from chassis.keyring import KeyRing
+from chassis.keyring import SigningKeys
 from chassis.limits import TOKEN_MAX_BYTES
 from services.auth.domain.session import Session
 from services.auth.domain.token import TOKEN_TYPE, TokenClaims, read_session_claims, session_claims
@@ -26,11 +26,12 @@ _ALGORITHM: Final = "EdDSA"
 class SessionTokens:
     """Makes and reads the tokens of sessions; `issuer` is the deployment's name."""
 
-    def __init__(self, issuer: str, ring: KeyRing, clock: Clock) -> None:
+    def __init__(self, issuer: str, ring: SigningKeys, clock: Clock) -> None:
         self._issuer = issuer
         self._ring = ring
         self._clock = clock
-        self._public_keys = {kid: _jwk(public_key) for kid, public_key in ring.public_keys().items()}
+        self._published: Mapping[str, bytes] = {}
+        self._verifying: Mapping[str, OKPKey] = {}
 
     def sign(self, session: Session) -> str:
         """The token of a session; the same session has the same token every time.
@@ -55,13 +56,21 @@ class SessionTokens:
         try:
             unverified = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)
             kid = unverified.headers()["kid"]
-            verified = jws.validate_compact(unverified, self._public_keys[kid], registry=_REGISTRY)
+            verified = jws.validate_compact(unverified, self._verifying_key(kid), registry=_REGISTRY)
             claims = json.loads(unverified.payload) if verified else None
         except (JoseError, LookupError, TypeError, ValueError) as error:
             raise SealgateError(Code.SESSION_INVALID, internal=type(error).__name__) from None
         if not isinstance(claims, dict):
             raise SealgateError(Code.SESSION_INVALID)
         return read_session_claims(claims, self._issuer, self._clock.now_ns())
+
+    def _verifying_key(self, kid: str) -> OKPKey:
+        published = self._ring.public_keys()
+        if published is not self._published:
+            # The ring has changed since: keys came, and those that went verify nothing any more.
+            self._verifying = {name: _jwk(public_key) for name, public_key in published.items()}
+            self._published = published
+        return self._verifying[kid]
 
     def json_web_keys(self) -> list[dict[str, str]]:
         """Every key that verifies tokens, those that do not sign yet included (RFC 7517, RFC 8037)."""

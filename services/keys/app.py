@@ -10,6 +10,7 @@ from chassis.identity import PassportVerifier
 from chassis.ids import Ids
 from chassis.rpc.client import open_channel
 from chassis.rpc.exchange import RemoteExchanger
+from chassis.rpc.idempotency import IdempotencyStage
 from chassis.rpc.server import RpcServer, Service
 from sealgate.keys.v1 import (
     api_key_pb2,
@@ -48,6 +49,7 @@ async def build(config: KeysConfig, clock: Clock, ids: Ids) -> RpcServer:
         verifier=PassportVerifier(config.audience, clock, auth.passport_keys),
         exchanger=auth,
         closers=[close_auth_channel, database.close],
+        idempotency=IdempotencyStage(database, clock),
     )
 
 

@@ -33,6 +33,17 @@ class KeyStore(Protocol):
         """
         ...
 
+    async def rotate(
+        self, owner: Owner, public_key: bytes, successor: bytes, overlap_ns: int, act: Act
+    ) -> ApiKey:
+        """Adds the key `successor` with the rights of `public_key`, which works for `overlap_ns` more.
+
+        Raises API_KEY_NOT_FOUND for another owner's or a deleted one; what `refuse_gain` raises of the
+        act and `refuse_rotation` of the key; KEY_LIMIT_REACHED where both would work and the owner is at
+        the cap.
+        """
+        ...
+
     async def delete(self, owner: Owner, public_key: bytes, act: Act) -> None:
         """Ends a key for good.
 

@@ -21,7 +21,8 @@ SET minimum_account_version = greatest(owner.minimum_account_version, excluded.m
 -- The owner's keys that work at $3; to be counted under the owner's lock.
 SELECT count(*) FROM api_key
 WHERE owner_id = $1 AND kind = $2 AND ended_at_ns IS NULL
-  AND (expires_at_ns IS NULL OR expires_at_ns > $3);
+  AND (expires_at_ns IS NULL OR expires_at_ns > $3)
+  AND (retires_at_ns IS NULL OR retires_at_ns > $3);
 
 -- name: insert_key
 -- A new key.
@@ -32,31 +33,55 @@ INSERT INTO api_key (
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13);
 
 -- name: list_keys
--- The owner's keys that were not ended, oldest first. Of more than $4 those that expired by $3 are left
+-- The owner's keys that were neither ended nor rotated out by $3, oldest first. Of more than $4 those that expired by $3 are left
 -- out first, oldest ones first.
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
-  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns
+  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
+  replaced_by, retires_at_ns
 FROM (
   SELECT * FROM api_key
   WHERE owner_id = $1 AND kind = $2 AND ended_at_ns IS NULL
+    AND (retires_at_ns IS NULL OR retires_at_ns > $3)
   ORDER BY (expires_at_ns IS NULL OR expires_at_ns > $3) DESC, issue_number DESC
   LIMIT $4
 ) AS listed
 ORDER BY issue_number;
 
 -- name: find_open_key
--- One of the owner's keys, unless it was ended.
+-- One of the owner's keys, unless it was ended or rotated out by $4.
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
-  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns
+  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
+  replaced_by, retires_at_ns
 FROM api_key
-WHERE public_key = $1 AND owner_id = $2 AND kind = $3 AND ended_at_ns IS NULL;
+WHERE public_key = $1 AND owner_id = $2 AND kind = $3 AND ended_at_ns IS NULL
+  AND (retires_at_ns IS NULL OR retires_at_ns > $4);
+
+-- name: find_undeleted_key
+-- One of the owner's keys, unless it was deleted; one that was rotated is found for ever.
+SELECT
+  public_key, project_id, account_id, name, scopes, origins, subaccount_index,
+  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
+  replaced_by, retires_at_ns
+FROM api_key
+WHERE public_key = $1 AND owner_id = $2 AND kind = $3 AND end_reason IS DISTINCT FROM 'DELETED';
 
 -- name: update_key
 -- New rights of a key; read and written under the owner's lock.
 UPDATE api_key SET name = $2, scopes = $3, origins = $4, updated_at_ns = $5
 WHERE public_key = $1;
+
+-- name: retire_key
+-- Gives a key its successor $2 and the time $3 from which it does not work any more.
+UPDATE api_key SET replaced_by = $2, retires_at_ns = $3
+WHERE public_key = $1 AND replaced_by IS NULL;
+
+-- name: end_retired_keys
+-- Ends the owner's keys whose overlap is over at $3. They have stopped working by themselves; this takes
+-- them out of the index of open keys, so that it does not grow with every rotation.
+UPDATE api_key SET ended_at_ns = retires_at_ns, end_reason = 'ROTATED'
+WHERE owner_id = $1 AND kind = $2 AND ended_at_ns IS NULL AND retires_at_ns <= $3;
 
 -- name: end_key
 -- Ends a key for good; its row stays.
@@ -67,7 +92,8 @@ WHERE public_key = $1 AND ended_at_ns IS NULL;
 -- Any key by its public half: the one statement of every request that shows an API key.
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
-  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns
+  expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
+  replaced_by, retires_at_ns
 FROM api_key WHERE public_key = $1;
 
 -- name: note_use

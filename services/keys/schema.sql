@@ -36,6 +36,9 @@ CREATE TABLE api_key (
   end_reason text,
   created_by_kind text NOT NULL,
   created_by_id text NOT NULL,
+  -- The key that it was rotated into, and when it stops working for that.
+  replaced_by bytea,
+  retires_at_ns bigint,
   CONSTRAINT api_key_pkey PRIMARY KEY (public_key),
   CONSTRAINT api_key_owner_fkey FOREIGN KEY (owner_id, kind) REFERENCES owner (owner_id, kind),
   CONSTRAINT api_key_public_key_is_ed25519 CHECK (octet_length(public_key) = 32),
@@ -68,6 +71,14 @@ CREATE TABLE api_key (
   CONSTRAINT api_key_end_reason_is_known CHECK (end_reason IN ('DELETED', 'ROTATED')),
   CONSTRAINT api_key_creator_is_known CHECK (
     created_by_kind IN ('PROJECT_KEY', 'ACCOUNT_SESSION', 'OPERATOR')
+  ),
+  CONSTRAINT api_key_successor_fkey FOREIGN KEY (replaced_by) REFERENCES api_key (public_key),
+  -- A key takes the place of one other at most.
+  CONSTRAINT api_key_successor_is_unique UNIQUE (replaced_by),
+  CONSTRAINT api_key_successor_is_another CHECK (replaced_by <> public_key),
+  CONSTRAINT api_key_retires_for_a_successor CHECK ((replaced_by IS NULL) = (retires_at_ns IS NULL)),
+  CONSTRAINT api_key_rotated_out_when_it_retires CHECK (
+    end_reason <> 'ROTATED' OR (retires_at_ns IS NOT NULL AND ended_at_ns = retires_at_ns)
   )
 );
 
@@ -88,7 +99,7 @@ CREATE TABLE audit (
   facts jsonb NOT NULL,
   CONSTRAINT audit_pkey PRIMARY KEY (audit_id),
   CONSTRAINT audit_action_is_known CHECK (
-    action IN ('KEY_ISSUED', 'KEY_CHANGED', 'KEY_DELETED', 'ACCOUNT_FENCED')
+    action IN ('KEY_ISSUED', 'KEY_CHANGED', 'KEY_ROTATED', 'KEY_DELETED', 'ACCOUNT_FENCED')
   ),
   CONSTRAINT audit_names_the_key CHECK ((action = 'ACCOUNT_FENCED') = (public_key IS NULL)),
   CONSTRAINT audit_actor_is_known CHECK (
@@ -98,10 +109,38 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_of_owner ON audit (owner_id, at_ns);
 
+-- What a request with an idempotency key was answered, to be answered again and never run again. Written
+-- in the transaction of the effect; of no more use after a day, and removed then.
+CREATE TABLE idempotency (
+  project_id uuid NOT NULL,
+  -- NULL where the method acts on no account.
+  account_id uuid,
+  method text NOT NULL,
+  idempotency_key text NOT NULL,
+  -- BLAKE2b of what was asked: another request under the same key is refused.
+  digest bytea NOT NULL,
+  -- `OK`, or the code of the refusal.
+  outcome text NOT NULL,
+  -- The response without its secrets, or the google.rpc.Status of the refusal.
+  answer bytea NOT NULL,
+  created_at_ns bigint NOT NULL,
+  -- What tells most comes first, because NULL accounts are not looked up by index.
+  CONSTRAINT idempotency_key_is_unique
+    UNIQUE NULLS NOT DISTINCT (idempotency_key, method, project_id, account_id),
+  CONSTRAINT idempotency_key_is_short CHECK (char_length(idempotency_key) BETWEEN 1 AND 255),
+  CONSTRAINT idempotency_digest_has_32_bytes CHECK (octet_length(digest) = 32)
+);
+
+-- The oldest, to be removed.
+CREATE INDEX idempotency_by_age ON idempotency (created_at_ns);
+
 -- The serving role can end a key but not remove it, give it to somebody else or bring it a new public
 -- key, and can add to the audit but neither read nor rewrite it.
 GRANT SELECT, INSERT ON owner, api_key TO sealgate_keys;
 GRANT UPDATE (minimum_account_version) ON owner TO sealgate_keys;
-GRANT UPDATE (name, scopes, origins, updated_at_ns, last_used_at_ns, ended_at_ns, end_reason)
-  ON api_key TO sealgate_keys;
+GRANT UPDATE (
+  name, scopes, origins, updated_at_ns, last_used_at_ns, ended_at_ns, end_reason, replaced_by, retires_at_ns
+) ON api_key TO sealgate_keys;
 GRANT INSERT ON audit TO sealgate_keys;
+-- A record is removed and never changed: the right to update is what locking one asks for.
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at_ns) ON idempotency TO sealgate_keys;

@@ -15,9 +15,11 @@ from chassis.db.queries import load_queries
 from chassis.db.tx import Database, Transaction
 from chassis.errors import Code, SealgateError
 from chassis.limits import API_KEYS_LISTED_COUNT
+from chassis.secrets import public_key_text
 from services.keys.domain.api_key import LAST_USED_RESOLUTION_NS, ApiKey, KeyRights, Owner, OwnerKind
 from services.keys.domain.authority import Act, refuse_gain
 from services.keys.domain.changes import RightsChange, changed_rights, delta
+from services.keys.domain.rotation import refuse_rotation
 
 _queries = load_queries(Path(__file__).with_name("queries.sql"))
 _ENSURE_OWNER: Final = _queries.ensure_owner
@@ -27,7 +29,10 @@ _COUNT_LIVE_KEYS: Final = _queries.count_live_keys
 _INSERT_KEY: Final = _queries.insert_key
 _LIST_KEYS: Final = _queries.list_keys
 _FIND_OPEN_KEY: Final = _queries.find_open_key
+_FIND_UNDELETED_KEY: Final = _queries.find_undeleted_key
 _UPDATE_KEY: Final = _queries.update_key
+_RETIRE_KEY: Final = _queries.retire_key
+_END_RETIRED_KEYS: Final = _queries.end_retired_keys
 _END_KEY: Final = _queries.end_key
 _RESOLVE_KEY: Final = _queries.resolve_key
 _NOTE_USE: Final = _queries.note_use
@@ -43,15 +48,7 @@ class KeyStorage:
 
     async def issue(self, owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> ApiKey:
         """See `KeyStore.issue`."""
-        key = ApiKey(
-            public_key,
-            owner,
-            rights,
-            created_at_ns=act.at_ns,
-            updated_at_ns=act.at_ns,
-            last_used_at_ns=None,
-            ended_at_ns=None,
-        )
+        key = _new_key(owner, public_key, rights, act)
         async with self._database.transaction() as tx:
             await tx.execute(_ENSURE_OWNER, owner.owner_id, owner.kind)
             fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
@@ -73,7 +70,7 @@ class KeyStorage:
         """See `KeyStore.change`; a change that changes nothing leaves no trace."""
         async with self._database.transaction() as tx:
             fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
-            key = await _open_key(tx, owner, public_key)
+            key = await _open_key(tx, owner, public_key, act.at_ns)
             rights = changed_rights(key, change)
             if rights == key.rights:
                 return key
@@ -94,11 +91,33 @@ class KeyStorage:
             await _audit_key(tx, act, "KEY_CHANGED", owner, public_key, facts)
         return changed
 
+    async def rotate(
+        self, owner: Owner, public_key: bytes, successor: bytes, overlap_ns: int, act: Act
+    ) -> ApiKey:
+        """See `KeyStore.rotate`."""
+        retires_at_ns = act.at_ns + overlap_ns
+        async with self._database.transaction() as tx:
+            fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+            old = _found(await tx.fetchrow(_FIND_UNDELETED_KEY, public_key, owner.owner_id, owner.kind))
+            refuse_gain(act, old.rights.scopes, fence)
+            refuse_rotation(old, act.at_ns)
+            # Without an overlap one key takes the place of another, and there are no more than before.
+            counts = overlap_ns > 0
+            if counts and await _live_count(tx, owner, act.at_ns) >= self._keys_per_owner_count:
+                raise SealgateError(Code.KEY_LIMIT_REACHED)
+            key = _new_key(owner, successor, old.rights, act)
+            await _insert_key(tx, key, act)
+            await tx.execute(_RETIRE_KEY, public_key, successor, retires_at_ns)
+            await tx.execute(_END_RETIRED_KEYS, owner.owner_id, owner.kind, act.at_ns)
+            facts = {"replaced_by": public_key_text(successor), "retires_at_ns": retires_at_ns}
+            await _audit_key(tx, act, "KEY_ROTATED", owner, public_key, facts)
+        return key
+
     async def delete(self, owner: Owner, public_key: bytes, act: Act) -> None:
         """See `KeyStore.delete`."""
         async with self._database.transaction() as tx:
             await tx.execute(_LOCK_OWNER, owner.owner_id, owner.kind)
-            key = await _open_key(tx, owner, public_key)
+            key = await _open_key(tx, owner, public_key, act.at_ns)
             # A project without a key could only be helped by an operator.
             last_counts = owner.kind is OwnerKind.PROJECT and key.is_live(act.at_ns)
             if last_counts and await _live_count(tx, owner, act.at_ns) == 1:
@@ -128,8 +147,23 @@ async def _live_count(tx: Transaction, owner: Owner, now_ns: int) -> int:
     return count
 
 
-async def _open_key(tx: Transaction, owner: Owner, public_key: bytes) -> ApiKey:
-    row = await tx.fetchrow(_FIND_OPEN_KEY, public_key, owner.owner_id, owner.kind)
+def _new_key(owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> ApiKey:
+    return ApiKey(
+        public_key,
+        owner,
+        rights,
+        created_at_ns=act.at_ns,
+        updated_at_ns=act.at_ns,
+        last_used_at_ns=None,
+        ended_at_ns=None,
+    )
+
+
+async def _open_key(tx: Transaction, owner: Owner, public_key: bytes, now_ns: int) -> ApiKey:
+    return _found(await tx.fetchrow(_FIND_OPEN_KEY, public_key, owner.owner_id, owner.kind, now_ns))
+
+
+def _found(row: asyncpg.Record | None) -> ApiKey:
     if row is None:
         raise SealgateError(Code.API_KEY_NOT_FOUND)
     return _key(row)
@@ -199,4 +233,6 @@ def _key(row: asyncpg.Record) -> ApiKey:
         updated_at_ns=row["updated_at_ns"],
         last_used_at_ns=row["last_used_at_ns"],
         ended_at_ns=row["ended_at_ns"],
+        replaced_by=row["replaced_by"],
+        retires_at_ns=row["retires_at_ns"],
     )

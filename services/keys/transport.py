@@ -34,6 +34,7 @@ from services.keys.domain.rights import (
     checked_scopes,
     project_key_rights,
 )
+from services.keys.domain.rotation import checked_overlap_ns
 from services.keys.ports import KeyStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -61,19 +62,15 @@ class Issuer:
     async def issue(self, owner: Owner, rights: KeyRights, act: Act) -> api_key_pb2.IssuedApiKey:
         """A new key with its secret; raises what `KeyStore.issue` raises."""
         pair = ApiKeyPair.from_seed(self._ids.seed())
-        key = await self._store.issue(owner, pair.public_key, rights, act)
-        return api_key_pb2.IssuedApiKey(
-            public_key=pair.public_text,
-            secret_key=pair.secret_text,
-            name=key.rights.name,
-            scopes=key.rights.scopes,
-            origins=key.rights.origins,
-            subaccount_index=key.rights.subaccount_index,
-            active=key.is_live(act.at_ns),
-            created_at=_timestamp(key.created_at_ns),
-            updated_at=_timestamp(key.updated_at_ns),
-            expires_at=_optional_timestamp(key.rights.expires_at_ns),
-        )
+        return _issued(pair, await self._store.issue(owner, pair.public_key, rights, act), act.at_ns)
+
+    async def replace(
+        self, owner: Owner, public_key: bytes, overlap_ns: int, act: Act
+    ) -> api_key_pb2.IssuedApiKey:
+        """The successor of a key with its secret; raises what `KeyStore.rotate` raises."""
+        pair = ApiKeyPair.from_seed(self._ids.seed())
+        key = await self._store.rotate(owner, public_key, pair.public_key, overlap_ns, act)
+        return _issued(pair, key, act.at_ns)
 
 
 class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
@@ -123,6 +120,15 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.UpdateAccountApiKeyResponse:
         """Changes a key of one of the project's accounts."""
         return api_key_pb2.UpdateAccountApiKeyResponse(api_key=await self._update(request))
+
+    async def RotateAccountApiKey(
+        self, request: api_key_pb2.RotateAccountApiKeyRequest, context: Context
+    ) -> api_key_pb2.RotateAccountApiKeyResponse:
+        """Replaces a key of one of the project's accounts; without an overlap unless one is asked for."""
+        overlap_ns = checked_overlap_ns(request.overlap_seconds)
+        public_key = _public_key(request.public_key)
+        issued = await self._issuer.replace(_account(), public_key, overlap_ns, self._act())
+        return api_key_pb2.RotateAccountApiKeyResponse(api_key=issued)
 
     async def DeleteAccountApiKey(
         self, request: api_key_pb2.DeleteAccountApiKeyRequest, context: Context
@@ -233,7 +239,8 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
             scopes=key.rights.scopes,
             origins=key.rights.origins,
             subaccount_index=key.rights.subaccount_index,
-            expires_at_ns=key.rights.expires_at_ns,
+            expires_at_ns=key.stops_at_ns,
+            retires_at_ns=key.retires_at_ns,
         )
 
     async def FenceAccount(
@@ -327,4 +334,21 @@ def _message(key: ApiKey, now_ns: int) -> api_key_pb2.ApiKey:
         updated_at=_timestamp(key.updated_at_ns),
         expires_at=_optional_timestamp(key.rights.expires_at_ns),
         last_used_at=_optional_timestamp(key.last_used_at_ns),
+        replaced_by=None if key.replaced_by is None else public_key_text(key.replaced_by),
+        retires_at=_optional_timestamp(key.retires_at_ns),
+    )
+
+
+def _issued(pair: ApiKeyPair, key: ApiKey, now_ns: int) -> api_key_pb2.IssuedApiKey:
+    return api_key_pb2.IssuedApiKey(
+        public_key=pair.public_text,
+        secret_key=pair.secret_text,
+        name=key.rights.name,
+        scopes=key.rights.scopes,
+        origins=key.rights.origins,
+        subaccount_index=key.rights.subaccount_index,
+        active=key.is_live(now_ns),
+        created_at=_timestamp(key.created_at_ns),
+        updated_at=_timestamp(key.updated_at_ns),
+        expires_at=_optional_timestamp(key.rights.expires_at_ns),
     )

@@ -38,7 +38,9 @@ DEFAULT_SCOPES: Final = ["account:read", "wallet:read", "wallet:write", "orders:
 ALL_SCOPES: Final = [*DEFAULT_SCOPES, "keys:write", "withdrawals:write"]
 COMMON_FIELDS: Final = ["name", "scopes", "origins", "subaccount_index", "active", "created_at", "updated_at"]
 ISSUED_FIELDS: Final = ["public_key", "secret_key", *COMMON_FIELDS, "expires_at"]
-LISTED_FIELDS: Final = ["public_key", *COMMON_FIELDS, "expires_at", "last_used_at"]
+# Of a key that was neither used nor rotated; a rotated one is in a file of its own.
+UNSET: Final = {"last_used_at": None, "replaced_by": None, "retires_at": None}
+LISTED_FIELDS: Final = ["public_key", *COMMON_FIELDS, "expires_at", *UNSET]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +114,7 @@ async def test_keys_are_listed_oldest_first_without_secrets(world: World) -> Non
     assert [key["public_key"] for key in listing] == [world.public_key, *(key["public_key"] for key in made)]
     assert all(list(key) == LISTED_FIELDS for key in listing)
     assert [{**key, "last_used_at": None} for key in listing[1:]] == [
-        {name: key[name] for name in LISTED_FIELDS if name != "last_used_at"} | {"last_used_at": None}
-        for key in made
+        {name: key[name] for name in LISTED_FIELDS if name not in UNSET} | UNSET for key in made
     ]
     assert good(await world.by_session("GET", OWN_KEYS)) == listing
     seen_by_key = good(await with_key(world, world.secret_key, path=OWN_KEYS))

@@ -15,11 +15,13 @@ from google.protobuf.message import Message
 
 from chassis.errors import Code, SealgateError
 from chassis.keyring import create_key
+from chassis.limits import RATE_LIMIT_MAX_PER_MINUTE_COUNT
 from chassis.rpc.client import open_channel
 from chassis.rpc.errors import error_from_rpc
 from chassis.secrets import ApiKeyPair
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
+from cli.rate_limits import RATE_CLASSES, rate_limits_document
 from sealgate.auth.v1 import account_pb2, identity_pb2, operator_pb2, project_pb2, session_pb2
 from sealgate.auth.v1.account_pb2_grpc import AccountServiceStub
 from sealgate.auth.v1.identity_pb2_grpc import IdentityServiceStub, TokenKeyServiceStub
@@ -243,6 +245,10 @@ async def auth_server(
             "passport_key_dir": home / "passport",
             "session_key_dir": home / "session",
             "keys_target": f"unix:{home}/keys.sock",
+            # Time stands still, and tests make more calls than anybody makes in no time at all.
+            "rate_limits": rate_limits_document(
+                "auth", dict.fromkeys(RATE_CLASSES, RATE_LIMIT_MAX_PER_MINUTE_COUNT)
+            ),
         }
     )
     keys = ScriptedKeys(home / "keys.sock")

@@ -138,6 +138,15 @@ class KeysWorld:
         request = api_key_pb2.UpdateApiKeyRequest(public_key=public_key, **fields)
         return (await self.call(self.api.UpdateApiKey, request, identity)).api_key
 
+    async def rotate(
+        self, identity: Identity, public_key: str, overlap_seconds: int | None = None
+    ) -> api_key_pb2.IssuedApiKey:
+        """Replaces a key of the account that a project's identity acts on."""
+        request = api_key_pb2.RotateAccountApiKeyRequest(
+            account_id=str(identity.account_id), public_key=public_key, overlap_seconds=overlap_seconds
+        )
+        return (await self.call(self.api.RotateAccountApiKey, request, identity)).api_key
+
     async def delete(self, identity: Identity, public_key: str) -> bool:
         """Deletes a key of the identity's account."""
         request = api_key_pb2.DeleteApiKeyRequest(public_key=public_key)

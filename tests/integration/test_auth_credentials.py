@@ -96,6 +96,19 @@ async def test_account_key_passport_has_what_the_key_may(server: AuthServer) -> 
     assert claims.account_id == account_id
 
 
+async def test_passport_of_a_rotated_key_ends_with_the_overlap_as_a_revocation(server: AuthServer) -> None:
+    """No passport outlives the overlap, and the one that ends with it says why; then auth says the same."""
+    account_id = await server.account()
+    end_ns = server.clock.now_ns() + 10 * NANOSECONDS_PER_SECOND
+    secret = server.account_api_key(account_id, expires_at_ns=end_ns, retires_at_ns=end_ns).secret_text
+    claims = await server.exchange(kind=ACCOUNT_KEY, credential=secret)
+    assert claims.expires_at_ns == claims.credential_expires_at_ns == end_ns
+    assert claims.ends_revoked
+    # The keys service answers that it lives, as one with a slower clock would.
+    server.clock.advance(seconds=10)
+    assert await server.exchange_code(kind=ACCOUNT_KEY, credential=secret) is Code.API_KEY_REVOKED
+
+
 async def test_project_key_passport_has_the_account_it_names(server: AuthServer) -> None:
     """Without a subject there is no account in it; it needs no scopes and has no end."""
     account_id = await server.account()

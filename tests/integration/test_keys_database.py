@@ -93,6 +93,10 @@ async def test_database_refuses_a_key_that_breaks_a_rule(keys: KeysWorld) -> Non
         (ACCOUNT_KEY, {"ended_at_ns": 10}, "api_key_end_has_its_reason"),
         (ACCOUNT_KEY, {"end_reason": "DELETED"}, "api_key_end_has_its_reason"),
         (ACCOUNT_KEY, {"ended_at_ns": 10, "end_reason": "LOST"}, "api_key_end_reason_is_known"),
+        (ACCOUNT_KEY, {"replaced_by": bytes(32), "retires_at_ns": 20}, "api_key_successor_is_another"),
+        (ACCOUNT_KEY, {"replaced_by": bytes([2] * 32), "retires_at_ns": 20}, "api_key_successor_fkey"),
+        (ACCOUNT_KEY, {"retires_at_ns": 20}, "api_key_retires_for_a_successor"),
+        (ACCOUNT_KEY, {"ended_at_ns": 20, "end_reason": "ROTATED"}, "api_key_rotated_out_when_it_retires"),
         (ACCOUNT_KEY, {"created_by_kind": "NOBODY"}, "api_key_creator_is_known"),
         (ACCOUNT_KEY, {"owner_id": uuid.UUID(int=9), "account_id": uuid.UUID(int=9)}, "api_key_owner_fkey"),
         (PROJECT_KEY, {"owner_id": ACCOUNT, "project_id": ACCOUNT}, "api_key_owner_fkey"),
@@ -110,6 +114,15 @@ async def test_database_refuses_a_key_that_breaks_a_rule(keys: KeysWorld) -> Non
         with pytest.raises(asyncpg.UniqueViolationError):
             await insert(connection, PROJECT_KEY)
         await insert(connection, {**PROJECT_KEY, "public_key": bytes([1] * 32)})
+        replaced = {**ACCOUNT_KEY, "replaced_by": bytes([1] * 32), "retires_at_ns": 20}
+        await insert(connection, {**replaced, "public_key": bytes([3] * 32)})
+        with pytest.raises(asyncpg.UniqueViolationError) as twice:
+            await insert(connection, {**replaced, "public_key": bytes([4] * 32)})
+        assert twice.value.as_dict()["constraint_name"] == "api_key_successor_is_unique"
+        early = {"public_key": bytes([5] * 32), "ended_at_ns": 19, "end_reason": "ROTATED"}
+        with pytest.raises(asyncpg.CheckViolationError) as caught_early:
+            await insert(connection, {**replaced, "replaced_by": bytes(32), **early})
+        assert caught_early.value.as_dict()["constraint_name"] == "api_key_rotated_out_when_it_retires"
     finally:
         await connection.close()
 
@@ -152,6 +165,9 @@ async def test_serving_role_cannot_rewrite_what_happened(
             "UPDATE api_key SET created_by_id = 'nobody'",
             "UPDATE api_key SET expires_at_ns = NULL",
             "UPDATE api_key SET subaccount_index = NULL",
+            "UPDATE idempotency SET answer = answer",
+            "UPDATE idempotency SET digest = digest",
+            "TRUNCATE idempotency",
             "DELETE FROM owner",
             "UPDATE owner SET owner_id = owner_id",
             "DROP TABLE audit",
@@ -216,7 +232,7 @@ async def test_no_secret_is_anywhere_in_the_database(keys: KeysWorld) -> None:
     await keys.update(session, issued[1].public_key, name="renamed", scopes=scopes_of("account:read"))
     await keys.delete(session, issued[2].public_key)
     names = [row["relname"] for row in await keys.rows(TABLES)]
-    assert set(names) == {"owner", "api_key", "audit"}
+    assert set(names) == {"owner", "api_key", "audit", "idempotency"}
     dump = ""
     for name in names:
         for row in await keys.rows(f"SELECT t::text AS text, t.* FROM {name} t"):  # noqa: S608  (our tables)

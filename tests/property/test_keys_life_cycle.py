@@ -58,6 +58,16 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Rotate:
+    """The n-th key made so far gets a successor, asked for by the project for an account."""
+
+    account: int
+    key: int
+    stale: bool
+    overlap_seconds: int
+
+
+@dataclass(frozen=True)
 class Delete:
     """The end of the n-th key made so far, asked for by an owner."""
 
@@ -88,7 +98,7 @@ class Wait:
     seconds: int
 
 
-Command = Create | Update | Delete | Resolve | Fence | Wait
+Command = Create | Update | Rotate | Delete | Resolve | Fence | Wait
 
 _ACCOUNTS = st.integers(0, 1)
 _OWNERS = st.integers(PROJECT_OWNER, 1)
@@ -110,6 +120,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
         st.none() | _SCOPES,
         st.none() | _ORIGINS,
     ),
+    st.builds(Rotate, _ACCOUNTS, _KEYS, _RARELY, st.just(0) | st.integers(1, 60)),
     st.builds(Delete, _OWNERS, _KEYS),
     st.builds(Resolve, _KEYS, st.booleans()),
     st.builds(Fence, _ACCOUNTS, st.booleans()),
@@ -129,9 +140,13 @@ class ModelKey:
     expires_at_ns: int | None
     deleted: bool = False
     last_used_at_ns: int | None = None
+    retires_at_ns: int | None = None
+
+    def is_gone(self, now_ns: int) -> bool:
+        return self.deleted or (self.retires_at_ns is not None and self.retires_at_ns <= now_ns)
 
     def is_live(self, now_ns: int) -> bool:
-        return not self.deleted and (self.expires_at_ns is None or self.expires_at_ns > now_ns)
+        return not self.is_gone(now_ns) and (self.expires_at_ns is None or self.expires_at_ns > now_ns)
 
 
 @dataclass
@@ -173,6 +188,8 @@ class Example:
                 await self.create(command)
             case Update():
                 await self.update(command)
+            case Rotate():
+                await self.rotate(command)
             case Delete():
                 await self.delete(command)
             case Resolve():
@@ -230,7 +247,7 @@ class Example:
             origins=key.origins if command.origins is None else command.origins,
         )
         gained = set(after.scopes) - set(key.scopes)
-        if key.deleted or key.owner != command.caller:
+        if key.is_gone(self.now_ns) or key.owner != command.caller:
             refusal: str | None = "API_KEY_NOT_FOUND"
         elif gained or set(after.origins) - set(key.origins):
             refusal = _contradiction(after) or self.refused_gain(identity, command.caller, gained)
@@ -247,13 +264,34 @@ class Example:
         if answer is not None:
             key.name, key.scopes, key.origins = after.name, after.scopes, after.origins
 
+    async def rotate(self, command: Rotate) -> None:
+        key = self.key(command.key)
+        if key is None:
+            return
+        identity = self.caller(command.account, by_session=False, stale=command.stale)
+        at_cap = command.overlap_seconds > 0 and self.live_count(command.account) >= CAP_COUNT
+        if key.deleted or key.owner != command.account:
+            refusal: str | None = "API_KEY_NOT_FOUND"
+        elif self.refused_gain(identity, command.account, set()):
+            refusal = self.refused_gain(identity, command.account, set())
+        elif key.retires_at_ns is not None:
+            refusal = "KEY_ALREADY_ROTATED"
+        elif not key.is_live(self.now_ns):
+            refusal = "VALIDATION_ERROR"
+        else:
+            refusal = "KEY_LIMIT_REACHED" if at_cap else None
+        issued = await expect(self.keys.rotate(identity, key.public_key, command.overlap_seconds), refusal)
+        if issued is not None:
+            self.made.append(replace(key, public_key=issued.public_key, last_used_at_ns=None))
+            key.retires_at_ns = self.now_ns + command.overlap_seconds * SECOND_NS
+
     async def delete(self, command: Delete) -> None:
         key = self.key(command.key)
         if key is None:
             return
         identity = self.caller(command.caller, by_session=True, stale=False)
         refusal = None
-        if key.deleted or key.owner != command.caller:
+        if key.is_gone(self.now_ns) or key.owner != command.caller:
             refusal = "API_KEY_NOT_FOUND"
         elif command.caller == PROJECT_OWNER and self.live_count(PROJECT_OWNER) == 1:
             refusal = "LAST_PROJECT_API_KEY"
@@ -272,7 +310,7 @@ class Example:
         answer = await self.keys.resolve(public_key, kind)
         if command.as_project_key != (key.owner == PROJECT_OWNER):
             state = "UNKNOWN"
-        elif key.deleted:
+        elif key.is_gone(self.now_ns):
             state = "REVOKED"
         else:
             state = "LIVE" if key.is_live(self.now_ns) else "EXPIRED"
@@ -290,7 +328,7 @@ class Example:
             identity = self.caller(owner, by_session=True, stale=False)
             by_project = owner == PROJECT_OWNER
             listed = await (self.keys.list_project_keys if by_project else self.keys.list_keys)(identity)
-            expected = [key for key in self.made if key.owner == owner and not key.deleted]
+            expected = [key for key in self.made if key.owner == owner and not key.is_gone(self.now_ns)]
             assert {key.public_key: _shown(key) for key in listed} == {
                 key.public_key: (
                     key.name,

@@ -177,6 +177,30 @@ def test_account_key_past_its_end_is_expired_before_anything_else_is_said(late_n
     assert code_of(lambda: admit_account_key(KEY, None, None, now_ns)) is Code.API_KEY_EXPIRED
 
 
+@pytest.mark.parametrize("late_ns", [0, 1, 10 * SECOND])
+def test_key_that_was_rotated_out_is_revoked_and_never_expired(late_ns: int) -> None:
+    """Also when its overlap ended between the two services' looks at their clocks."""
+    now_ns = NOW + 10 * SECOND + late_ns
+    retiring = replace(KEY, expires_at_ns=NOW + 10 * SECOND, retires_at_ns=NOW + 10 * SECOND)
+    assert code_of(lambda: admit_account_key(retiring, None, None, now_ns)) is Code.API_KEY_REVOKED
+    of_project = replace(retiring, account_id=None)
+    assert (
+        code_of(lambda: admit_project_key(of_project, None, names_subject=False, origin=None, now_ns=now_ns))
+        is Code.API_KEY_REVOKED
+    )
+
+
+def test_grant_says_which_of_two_ends_comes_first() -> None:
+    """A rotated key's grant ends with the overlap as a revocation, or before it as an expiry."""
+    standing = Standing(TENANT, HOLDER)
+    retiring = replace(KEY, retires_at_ns=KEY.expires_at_ns)
+    assert admit_account_key(retiring, standing, None, NOW).ends_revoked
+    expiring = replace(KEY, retires_at_ns=NOW + 20 * SECOND)
+    assert not admit_account_key(expiring, standing, None, NOW).ends_revoked
+    assert code_of(lambda: admit_account_key(expiring, None, None, NOW + 10 * SECOND)) is Code.API_KEY_EXPIRED
+    assert not admit_account_key(KEY, standing, None, NOW).ends_revoked
+
+
 @pytest.mark.parametrize("standing", [None, Standing(TENANT, None)])
 def test_account_key_without_its_account_is_invalid(standing: Standing | None) -> None:
     """Two databases that disagree open nothing."""

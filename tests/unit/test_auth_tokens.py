@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from nacl.signing import SigningKey as NaclSigningKey
 
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
-from chassis.keyring import KeyRing, SigningKey
+from chassis.followed_keyring import FollowedKeyRing
+from chassis.keyring import KeyRing, SigningKey, create_key, key_file
+from chassis.limits import KEY_RING_REREAD_SECONDS
 from chassis.testing.fakes import START_NS, FakeClock
 from services.auth.domain.project import SessionPolicy
 from services.auth.domain.session import Birth, new_session
@@ -97,6 +100,29 @@ def test_token_is_the_same_when_signed_again_also_after_a_change_of_keys(clock: 
     assert SessionTokens(ISSUER, RING, clock).sign(SESSION) == before
     later = replace(SESSION, created_at_ns=clock.now_ns())
     assert decoded(tokens.sign(later).split(".")[0])["kid"] == NEXT_KEY.kid
+
+
+def test_token_of_a_key_that_came_later_is_verified_and_of_one_that_went_is_not(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A running process follows its key directory: nothing is prepared once for all."""
+    first = create_key(tmp_path, b"\x01" * 32, 0)
+    tokens = SessionTokens(ISSUER, FollowedKeyRing(tmp_path, clock), clock)
+    by_first = tokens.sign(SESSION)
+    clock.advance(seconds=KEY_RING_REREAD_SECONDS)
+    second = create_key(tmp_path, b"\x02" * 32, clock.now_ns() + 10 * NANOSECONDS_PER_SECOND)
+    other = SessionTokens(ISSUER, FollowedKeyRing(tmp_path, clock), clock)
+    clock.advance(seconds=10)
+    by_second = other.sign(replace(SESSION, created_at_ns=clock.now_ns()))
+    assert decoded(by_second.split(".")[0])["kid"] == second.kid
+    assert tokens.verify(by_second) == tokens.verify(by_first)
+    assert {key["kid"] for key in tokens.json_web_keys()} == {first.kid, second.kid}
+    key_file(tmp_path, first.kid).unlink()
+    clock.advance(seconds=KEY_RING_REREAD_SECONDS)
+    with pytest.raises(SealgateError) as refusal:
+        tokens.verify(by_first)
+    assert refusal.value.code is Code.SESSION_INVALID
+    tokens.verify(by_second)
 
 
 def test_token_expires_when_its_cap_is_past_and_not_before(clock: FakeClock) -> None:

@@ -53,7 +53,10 @@ _DEAD_KEY_CODES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LiveApiKey:
-    """The facts of a key that works; a project key has no account and needs no scopes."""
+    """The facts of a key that works; a project key has no account and needs no scopes.
+
+    `expires_at_ns` is when it stops, whatever stops it; `retires_at_ns` when a rotation revokes it.
+    """
 
     public_text: str
     project_id: uuid.UUID
@@ -62,6 +65,7 @@ class LiveApiKey:
     origins: tuple[str, ...]
     subaccount_index: int | None
     expires_at_ns: int | None
+    retires_at_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,10 @@ class SessionStanding:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Who a good credential makes its bearer; `expires_at_ns` is the credential's own end."""
+    """Who a good credential makes its bearer.
+
+    `expires_at_ns` is the credential's own end, and `ends_revoked` whether a rotation is what ends it.
+    """
 
     kind: CredentialKind
     credential_id: str
@@ -113,6 +120,7 @@ class Grant:
     subaccount_index: int | None
     origin: str | None
     expires_at_ns: int | None
+    ends_revoked: bool = False
 
     def passport_expires_at_ns(self, now_ns: int) -> int:
         """30 s from now, but never past the credential."""
@@ -156,10 +164,11 @@ def admit_session(
 def admit_account_key(key: LiveApiKey, standing: Standing | None, origin: str | None, now_ns: int) -> Grant:
     """Decides about a live account API key.
 
-    Raises API_KEY_EXPIRED past the key's own end, API_KEY_INVALID when its account is not there; then
-    TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    Raises API_KEY_REVOKED for a key that was rotated out since it was looked up, API_KEY_EXPIRED past
+    its own end, API_KEY_INVALID when its account is not there; then TENANT_SUSPENDED,
+    SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
     """
-    _refuse_expired_key(key, now_ns)
+    _refuse_stopped_key(key, now_ns)
     if standing is None or standing.holder is None:
         raise SealgateError(Code.API_KEY_INVALID, internal="a live key of an account that is not there")
     refuse_unserved(standing.tenant.status)
@@ -174,11 +183,12 @@ def admit_project_key(
     """Decides about a live project key; `standing.holder` is the account it is to act on.
 
     A suspended account is not refused here: its project reads it and makes it active again, and what
-    issues something under it looks at its status. Raises API_KEY_EXPIRED, API_KEY_INVALID when its
-    project is not there; then TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ORIGIN_NOT_ALLOWED from any
-    page, and ACCOUNT_NOT_FOUND when the account it names is not one of the project's.
+    issues something under it looks at its status. Raises API_KEY_REVOKED and API_KEY_EXPIRED as
+    above, API_KEY_INVALID when its project is not there; then TENANT_SUSPENDED,
+    SUBSCRIPTION_CANCELLED, ORIGIN_NOT_ALLOWED from any page, and ACCOUNT_NOT_FOUND when the account it
+    names is not one of the project's.
     """
-    _refuse_expired_key(key, now_ns)
+    _refuse_stopped_key(key, now_ns)
     if standing is None:
         raise SealgateError(Code.API_KEY_INVALID, internal="a live key of a project that is not there")
     refuse_unserved(standing.tenant.status)
@@ -198,6 +208,7 @@ def _key_grant(kind: CredentialKind, key: LiveApiKey, standing: Standing, origin
         subaccount_index=key.subaccount_index,
         origin=origin,
         expires_at_ns=key.expires_at_ns,
+        ends_revoked=key.retires_at_ns is not None and key.retires_at_ns == key.expires_at_ns,
     )
 
 
@@ -206,7 +217,9 @@ def _named(standing: SessionStanding) -> TokenClaims:
     return TokenClaims(session.session_id, session.account_id, session.project_id)
 
 
-def _refuse_expired_key(key: LiveApiKey, now_ns: int) -> None:
+def _refuse_stopped_key(key: LiveApiKey, now_ns: int) -> None:
+    if key.retires_at_ns is not None and now_ns >= key.retires_at_ns:
+        raise SealgateError(Code.API_KEY_REVOKED)
     if key.expires_at_ns is not None and now_ns >= key.expires_at_ns:
         raise SealgateError(Code.API_KEY_EXPIRED)
 

@@ -68,10 +68,21 @@ class ApiKey:
     updated_at_ns: int
     last_used_at_ns: int | None
     ended_at_ns: int | None
+    # The public half of the key that it was rotated into, and when it stops working for that.
+    replaced_by: bytes | None = None
+    retires_at_ns: int | None = None
+
+    @property
+    def stops_at_ns(self) -> int | None:
+        """When it stops working by itself: at its expiry or the end of its overlap, the first of them."""
+        ends = [end for end in (self.rights.expires_at_ns, self.retires_at_ns) if end is not None]
+        return min(ends, default=None)
 
     def state(self, now_ns: int) -> KeyState:
-        """Whether it works at `now_ns`; a key that was deleted stays REVOKED past its expiry."""
+        """Whether it works at `now_ns`; one that was deleted or rotated out stays so past its expiry."""
         if self.ended_at_ns is not None:
+            return KeyState.REVOKED
+        if self.retires_at_ns is not None and self.retires_at_ns <= now_ns:
             return KeyState.REVOKED
         expires_at_ns = self.rights.expires_at_ns
         if expires_at_ns is not None and expires_at_ns <= now_ns:

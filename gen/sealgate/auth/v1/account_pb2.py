@@ -29,7 +29,7 @@ from sealgate.common.v1 import method_rule_pb2 as sealgate_dot_common_dot_v1_dot
 from sealgate.common.v1 import passport_pb2 as sealgate_dot_common_dot_v1_dot_passport__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esealgate/auth/v1/account.proto\x12\x10sealgate.auth.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\"\xf3\x01\n\x07\x41\x63\x63ount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x02 \x01(\x03\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06status\x18\x04 \x01(\x0e\x32!.sealgate.common.v1.AccountStatus\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x14\x43reateAccountRequest\x12)\n\x08metadata\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"C\n\x15\x43reateAccountResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account\"S\n\x13ListAccountsRequest\x12\x12\n\x05limit\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"C\n\x14ListAccountsResponse\x12+\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x19.sealgate.auth.v1.Account\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"@\n\x12GetAccountResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account\"^\n\x1dReplaceAccountMetadataRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"L\n\x1eReplaceAccountMetadataResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account\"`\n\x17SetAccountStatusRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x31\n\x06status\x18\x02 \x01(\x0e\x32!.sealgate.common.v1.AccountStatus\"F\n\x18SetAccountStatusResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account2\x9c\x07\n\x0e\x41\x63\x63ountService\x12\x9f\x01\n\rCreateAccount\x12&.sealgate.auth.v1.CreateAccountRequest\x1a\'.sealgate.auth.v1.CreateAccountResponse\"=\x8a\xe7\x18\x17\x08\x01\x1a\x01\x01\x30\x02\x38\x01@\xc9\x01H\x02j\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/project/account:\x01*\x12\x97\x01\n\x0cListAccounts\x12%.sealgate.auth.v1.ListAccountsRequest\x1a&.sealgate.auth.v1.ListAccountsResponse\"8\x8a\xe7\x18\x15\x08\x01\x1a\x01\x01\x30\x01\x38\x01H\x01\x62\x08\x61\x63\x63ounts\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/project/account\x12\xa9\x01\n\nGetAccount\x12#.sealgate.auth.v1.GetAccountRequest\x1a$.sealgate.auth.v1.GetAccountResponse\"P\x8a\xe7\x18 \x08\x01\x1a\x01\x01\x30\x01\x38\x01H\x01Z\naccount_idj\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02&\x12$/api/v1/project/account/{account_id}\x12\xd9\x01\n\x16ReplaceAccountMetadata\x12/.sealgate.auth.v1.ReplaceAccountMetadataRequest\x1a\x30.sealgate.auth.v1.ReplaceAccountMetadataResponse\"\\\x8a\xe7\x18 \x08\x01\x1a\x01\x01\x30\x02\x38\x01H\x02Z\naccount_idj\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02\x32\x1a-/api/v1/project/account/{account_id}/metadata:\x01*\x12\xc5\x01\n\x10SetAccountStatus\x12).sealgate.auth.v1.SetAccountStatusRequest\x1a*.sealgate.auth.v1.SetAccountStatusResponse\"Z\x8a\xe7\x18 \x08\x01\x1a\x01\x01\x30\x02\x38\x01H\x02Z\naccount_idj\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02\x30\x1a+/api/v1/project/account/{account_id}/status:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esealgate/auth/v1/account.proto\x12\x10sealgate.auth.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\"\xf3\x01\n\x07\x41\x63\x63ount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x02 \x01(\x03\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06status\x18\x04 \x01(\x0e\x32!.sealgate.common.v1.AccountStatus\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x14\x43reateAccountRequest\x12.\n\x08metadata\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x42\x0b\n\t_metadata\"C\n\x15\x43reateAccountResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account\"S\n\x13ListAccountsRequest\x12\x12\n\x05limit\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"C\n\x14ListAccountsResponse\x12+\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x19.sealgate.auth.v1.Account\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"@\n\x12GetAccountResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account\"^\n\x1dReplaceAccountMetadataRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"L\n\x1eReplaceAccountMetadataResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account\"`\n\x17SetAccountStatusRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x31\n\x06status\x18\x02 \x01(\x0e\x32!.sealgate.common.v1.AccountStatus\"F\n\x18SetAccountStatusResponse\x12*\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Account2\x9c\x07\n\x0e\x41\x63\x63ountService\x12\x9f\x01\n\rCreateAccount\x12&.sealgate.auth.v1.CreateAccountRequest\x1a\'.sealgate.auth.v1.CreateAccountResponse\"=\x8a\xe7\x18\x17\x08\x01\x1a\x01\x01\x30\x02\x38\x01@\xc9\x01H\x02j\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/project/account:\x01*\x12\x97\x01\n\x0cListAccounts\x12%.sealgate.auth.v1.ListAccountsRequest\x1a&.sealgate.auth.v1.ListAccountsResponse\"8\x8a\xe7\x18\x15\x08\x01\x1a\x01\x01\x30\x01\x38\x01H\x01\x62\x08\x61\x63\x63ounts\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/project/account\x12\xa9\x01\n\nGetAccount\x12#.sealgate.auth.v1.GetAccountRequest\x1a$.sealgate.auth.v1.GetAccountResponse\"P\x8a\xe7\x18 \x08\x01\x1a\x01\x01\x30\x01\x38\x01H\x01Z\naccount_idj\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02&\x12$/api/v1/project/account/{account_id}\x12\xd9\x01\n\x16ReplaceAccountMetadata\x12/.sealgate.auth.v1.ReplaceAccountMetadataRequest\x1a\x30.sealgate.auth.v1.ReplaceAccountMetadataResponse\"\\\x8a\xe7\x18 \x08\x01\x1a\x01\x01\x30\x02\x38\x01H\x02Z\naccount_idj\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02\x32\x1a-/api/v1/project/account/{account_id}/metadata:\x01*\x12\xc5\x01\n\x10SetAccountStatus\x12).sealgate.auth.v1.SetAccountStatusRequest\x1a*.sealgate.auth.v1.SetAccountStatusResponse\"Z\x8a\xe7\x18 \x08\x01\x1a\x01\x01\x30\x02\x38\x01H\x02Z\naccount_idj\x07\x61\x63\x63ount\x82\xd3\xe4\x93\x02\x30\x1a+/api/v1/project/account/{account_id}/status:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,25 +49,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNT']._serialized_start=219
   _globals['_ACCOUNT']._serialized_end=462
   _globals['_CREATEACCOUNTREQUEST']._serialized_start=464
-  _globals['_CREATEACCOUNTREQUEST']._serialized_end=529
-  _globals['_CREATEACCOUNTRESPONSE']._serialized_start=531
-  _globals['_CREATEACCOUNTRESPONSE']._serialized_end=598
-  _globals['_LISTACCOUNTSREQUEST']._serialized_start=600
-  _globals['_LISTACCOUNTSREQUEST']._serialized_end=683
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=685
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=752
-  _globals['_GETACCOUNTREQUEST']._serialized_start=754
-  _globals['_GETACCOUNTREQUEST']._serialized_end=793
-  _globals['_GETACCOUNTRESPONSE']._serialized_start=795
-  _globals['_GETACCOUNTRESPONSE']._serialized_end=859
-  _globals['_REPLACEACCOUNTMETADATAREQUEST']._serialized_start=861
-  _globals['_REPLACEACCOUNTMETADATAREQUEST']._serialized_end=955
-  _globals['_REPLACEACCOUNTMETADATARESPONSE']._serialized_start=957
-  _globals['_REPLACEACCOUNTMETADATARESPONSE']._serialized_end=1033
-  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_start=1035
-  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_end=1131
-  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_start=1133
-  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_end=1203
-  _globals['_ACCOUNTSERVICE']._serialized_start=1206
-  _globals['_ACCOUNTSERVICE']._serialized_end=2130
+  _globals['_CREATEACCOUNTREQUEST']._serialized_end=547
+  _globals['_CREATEACCOUNTRESPONSE']._serialized_start=549
+  _globals['_CREATEACCOUNTRESPONSE']._serialized_end=616
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=618
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=701
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=703
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=770
+  _globals['_GETACCOUNTREQUEST']._serialized_start=772
+  _globals['_GETACCOUNTREQUEST']._serialized_end=811
+  _globals['_GETACCOUNTRESPONSE']._serialized_start=813
+  _globals['_GETACCOUNTRESPONSE']._serialized_end=877
+  _globals['_REPLACEACCOUNTMETADATAREQUEST']._serialized_start=879
+  _globals['_REPLACEACCOUNTMETADATAREQUEST']._serialized_end=973
+  _globals['_REPLACEACCOUNTMETADATARESPONSE']._serialized_start=975
+  _globals['_REPLACEACCOUNTMETADATARESPONSE']._serialized_end=1051
+  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_start=1053
+  _globals['_SETACCOUNTSTATUSREQUEST']._serialized_end=1149
+  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_start=1151
+  _globals['_SETACCOUNTSTATUSRESPONSE']._serialized_end=1221
+  _globals['_ACCOUNTSERVICE']._serialized_start=1224
+  _globals['_ACCOUNTSERVICE']._serialized_end=2148
 # @@protoc_insertion_point(module_scope)

@@ -174,13 +174,22 @@ class UpdateProjectRequest(_message.Message):
         allowed_origins: _struct_pb2.ListValue | None = ...,
         session_policy: Global___SessionPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "allowed_origins", b"allowed_origins", "name", b"name", "session_policy", b"session_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_origins", b"_allowed_origins", "_name", b"_name", "_session_policy", b"_session_policy", "allowed_origins", b"allowed_origins", "name", b"name", "session_policy", b"session_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "allowed_origins", b"allowed_origins", "name", b"name", "session_policy", b"session_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_origins", b"_allowed_origins", "_name", b"_name", "_session_policy", b"_session_policy", "allowed_origins", b"allowed_origins", "name", b"name", "session_policy", b"session_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_origins: _TypeAlias = _typing.Literal["allowed_origins"]  # noqa: Y015
+    _WhichOneofArgType__allowed_origins: _TypeAlias = _typing.Literal["_allowed_origins", b"_allowed_origins"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__session_policy: _TypeAlias = _typing.Literal["session_policy"]  # noqa: Y015
+    _WhichOneofArgType__session_policy: _TypeAlias = _typing.Literal["_session_policy", b"_session_policy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_origins) -> _WhichOneofReturnType__allowed_origins | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session_policy) -> _WhichOneofReturnType__session_policy | None: ...
 
 Global___UpdateProjectRequest: _TypeAlias = UpdateProjectRequest  # noqa: Y015
 

@@ -407,12 +407,17 @@ class GetCurrentSessionResponse(_message.Message):
         subaccount_index: _builtins.int | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "authenticated", b"authenticated", "credential_id", b"credential_id", "expires_at", b"expires_at", "kind", b"kind", "project_id", b"project_id", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "authenticated", b"authenticated", "credential_id", b"credential_id", "expires_at", b"expires_at", "kind", b"kind", "project_id", b"project_id", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
 Global___GetCurrentSessionResponse: _TypeAlias = GetCurrentSessionResponse  # noqa: Y015

@@ -36,6 +36,8 @@ class ApiKey(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     LAST_USED_AT_FIELD_NUMBER: _builtins.int
+    REPLACED_BY_FIELD_NUMBER: _builtins.int
+    RETIRES_AT_FIELD_NUMBER: _builtins.int
     public_key: _builtins.str
     """`pk_…`, the key's public name."""
     name: _builtins.str
@@ -44,6 +46,8 @@ class ApiKey(_message.Message):
     """The only subaccount it sees; absent means all."""
     active: _builtins.bool
     """Whether it works."""
+    replaced_by: _builtins.str
+    """`pk_…` of the key that it was rotated into; absent means none."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do; empty for project keys."""
@@ -68,6 +72,10 @@ class ApiKey(_message.Message):
     def last_used_at(self) -> _timestamp_pb2.Timestamp:
         """When it was last used, to within 30 seconds; absent means never."""
 
+    @_builtins.property
+    def retires_at(self) -> _timestamp_pb2.Timestamp:
+        """When its overlap with that key ends; absent means it was not rotated."""
+
     def __init__(
         self,
         *,
@@ -81,13 +89,32 @@ class ApiKey(_message.Message):
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         last_used_at: _timestamp_pb2.Timestamp | None = ...,
+        replaced_by: _builtins.str | None = ...,
+        retires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_last_used_at", b"_last_used_at", "_replaced_by", b"_replaced_by", "_retires_at", b"_retires_at", "_subaccount_index", b"_subaccount_index", "created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "replaced_by", b"replaced_by", "retires_at", b"retires_at", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "active", b"active", "created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_last_used_at", b"_last_used_at", "_replaced_by", b"_replaced_by", "_retires_at", b"_retires_at", "_subaccount_index", b"_subaccount_index", "active", b"active", "created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "name", b"name", "origins", b"origins", "public_key", b"public_key", "replaced_by", b"replaced_by", "retires_at", b"retires_at", "scopes", b"scopes", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
+    _WhichOneofReturnType__last_used_at: _TypeAlias = _typing.Literal["last_used_at"]  # noqa: Y015
+    _WhichOneofArgType__last_used_at: _TypeAlias = _typing.Literal["_last_used_at", b"_last_used_at"]  # noqa: Y015
+    _WhichOneofReturnType__replaced_by: _TypeAlias = _typing.Literal["replaced_by"]  # noqa: Y015
+    _WhichOneofArgType__replaced_by: _TypeAlias = _typing.Literal["_replaced_by", b"_replaced_by"]  # noqa: Y015
+    _WhichOneofReturnType__retires_at: _TypeAlias = _typing.Literal["retires_at"]  # noqa: Y015
+    _WhichOneofArgType__retires_at: _TypeAlias = _typing.Literal["_retires_at", b"_retires_at"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_used_at) -> _WhichOneofReturnType__last_used_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replaced_by) -> _WhichOneofReturnType__replaced_by | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retires_at) -> _WhichOneofReturnType__retires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
 Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
@@ -111,7 +138,9 @@ class IssuedApiKey(_message.Message):
     public_key: _builtins.str
     """`pk_…`, the key's public name."""
     secret_key: _builtins.str
-    """`sk_…`; it is stored nowhere, so keep it now."""
+    """`sk_…`; it is stored nowhere, so keep it now. Absent from an answer that is
+    given again to a repeated `idempotency-key`.
+    """
     name: _builtins.str
     """As requested; empty when no name was given."""
     subaccount_index: _builtins.int
@@ -142,7 +171,7 @@ class IssuedApiKey(_message.Message):
         self,
         *,
         public_key: _builtins.str = ...,
-        secret_key: _builtins.str = ...,
+        secret_key: _builtins.str | None = ...,
         name: _builtins.str = ...,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         origins: _abc.Iterable[_builtins.str] | None = ...,
@@ -152,12 +181,21 @@ class IssuedApiKey(_message.Message):
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "created_at", b"created_at", "expires_at", b"expires_at", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_secret_key", b"_secret_key", "_subaccount_index", b"_subaccount_index", "created_at", b"created_at", "expires_at", b"expires_at", "secret_key", b"secret_key", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "active", b"active", "created_at", b"created_at", "expires_at", b"expires_at", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes", "secret_key", b"secret_key", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_secret_key", b"_secret_key", "_subaccount_index", b"_subaccount_index", "active", b"active", "created_at", b"created_at", "expires_at", b"expires_at", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes", "secret_key", b"secret_key", "subaccount_index", b"subaccount_index", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
+    _WhichOneofReturnType__secret_key: _TypeAlias = _typing.Literal["secret_key"]  # noqa: Y015
+    _WhichOneofArgType__secret_key: _TypeAlias = _typing.Literal["_secret_key", b"_secret_key"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__secret_key) -> _WhichOneofReturnType__secret_key | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
 Global___IssuedApiKey: _TypeAlias = IssuedApiKey  # noqa: Y015
@@ -335,16 +373,24 @@ class CreateAccountApiKeyRequest(_message.Message):
         subaccount_index: _builtins.int | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "name", b"name", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_name", b"_name", "_scopes", b"_scopes", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "name", b"name", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at", b"expires_at", "name", b"name", "origins", b"origins", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_name", b"_name", "_scopes", b"_scopes", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at", b"expires_at", "name", b"name", "origins", b"origins", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__scopes: _TypeAlias = _typing.Literal["scopes"]  # noqa: Y015
+    _WhichOneofArgType__scopes: _TypeAlias = _typing.Literal["_scopes", b"_scopes"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scopes) -> _WhichOneofReturnType__scopes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
@@ -454,13 +500,22 @@ class UpdateAccountApiKeyRequest(_message.Message):
         scopes: _struct_pb2.ListValue | None = ...,
         origins: _struct_pb2.ListValue | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name", "origins", b"origins", "scopes", b"scopes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_origins", b"_origins", "_scopes", b"_scopes", "name", b"name", "origins", b"origins", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "account_id", b"account_id", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_origins", b"_origins", "_scopes", b"_scopes", "account_id", b"account_id", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__origins: _TypeAlias = _typing.Literal["origins"]  # noqa: Y015
+    _WhichOneofArgType__origins: _TypeAlias = _typing.Literal["_origins", b"_origins"]  # noqa: Y015
+    _WhichOneofReturnType__scopes: _TypeAlias = _typing.Literal["scopes"]  # noqa: Y015
+    _WhichOneofArgType__scopes: _TypeAlias = _typing.Literal["_scopes", b"_scopes"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__origins) -> _WhichOneofReturnType__origins | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scopes) -> _WhichOneofReturnType__scopes | None: ...
 
 Global___UpdateAccountApiKeyRequest: _TypeAlias = UpdateAccountApiKeyRequest  # noqa: Y015
 
@@ -487,6 +542,64 @@ class UpdateAccountApiKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateAccountApiKeyResponse: _TypeAlias = UpdateAccountApiKeyResponse  # noqa: Y015
+
+@_typing.final
+class RotateAccountApiKeyRequest(_message.Message):
+    """Names a key of an account that is to be replaced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    OVERLAP_SECONDS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """UUID of the account."""
+    public_key: _builtins.str
+    """`pk_…`."""
+    overlap_seconds: _builtins.int
+    """How long the old key goes on working, in whole seconds: 0, which is the
+    default, to 604800.
+    """
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        public_key: _builtins.str = ...,
+        overlap_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overlap_seconds", b"_overlap_seconds", "overlap_seconds", b"overlap_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_seconds", b"_overlap_seconds", "account_id", b"account_id", "overlap_seconds", b"overlap_seconds", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overlap_seconds: _TypeAlias = _typing.Literal["overlap_seconds"]  # noqa: Y015
+    _WhichOneofArgType__overlap_seconds: _TypeAlias = _typing.Literal["_overlap_seconds", b"_overlap_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overlap_seconds) -> _WhichOneofReturnType__overlap_seconds | None: ...
+
+Global___RotateAccountApiKeyRequest: _TypeAlias = RotateAccountApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateAccountApiKeyResponse(_message.Message):
+    """The new key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def api_key(self) -> Global___IssuedApiKey:
+        """With its secret."""
+
+    def __init__(
+        self,
+        *,
+        api_key: Global___IssuedApiKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateAccountApiKeyResponse: _TypeAlias = RotateAccountApiKeyResponse  # noqa: Y015
 
 @_typing.final
 class DeleteAccountApiKeyRequest(_message.Message):
@@ -572,16 +685,24 @@ class CreateApiKeyRequest(_message.Message):
         subaccount_index: _builtins.int | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "name", b"name", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_name", b"_name", "_scopes", b"_scopes", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "name", b"name", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "name", b"name", "origins", b"origins", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_name", b"_name", "_scopes", b"_scopes", "_subaccount_index", b"_subaccount_index", "expires_at", b"expires_at", "name", b"name", "origins", b"origins", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__scopes: _TypeAlias = _typing.Literal["scopes"]  # noqa: Y015
+    _WhichOneofArgType__scopes: _TypeAlias = _typing.Literal["_scopes", b"_scopes"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scopes) -> _WhichOneofReturnType__scopes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
@@ -682,13 +803,22 @@ class UpdateApiKeyRequest(_message.Message):
         scopes: _struct_pb2.ListValue | None = ...,
         origins: _struct_pb2.ListValue | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name", "origins", b"origins", "scopes", b"scopes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_origins", b"_origins", "_scopes", b"_scopes", "name", b"name", "origins", b"origins", "scopes", b"scopes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_origins", b"_origins", "_scopes", b"_scopes", "name", b"name", "origins", b"origins", "public_key", b"public_key", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__origins: _TypeAlias = _typing.Literal["origins"]  # noqa: Y015
+    _WhichOneofArgType__origins: _TypeAlias = _typing.Literal["_origins", b"_origins"]  # noqa: Y015
+    _WhichOneofReturnType__scopes: _TypeAlias = _typing.Literal["scopes"]  # noqa: Y015
+    _WhichOneofArgType__scopes: _TypeAlias = _typing.Literal["_scopes", b"_scopes"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__origins) -> _WhichOneofReturnType__origins | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scopes) -> _WhichOneofReturnType__scopes | None: ...
 
 Global___UpdateApiKeyRequest: _TypeAlias = UpdateApiKeyRequest  # noqa: Y015
 

@@ -66,6 +66,11 @@ class ApiKeyServiceStub:
                 request_serializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.UpdateAccountApiKeyRequest.SerializeToString,
                 response_deserializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.UpdateAccountApiKeyResponse.FromString,
                 _registered_method=True)
+        self.RotateAccountApiKey = channel.unary_unary(
+                '/sealgate.keys.v1.ApiKeyService/RotateAccountApiKey',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.RotateAccountApiKeyRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.RotateAccountApiKeyResponse.FromString,
+                _registered_method=True)
         self.DeleteAccountApiKey = channel.unary_unary(
                 '/sealgate.keys.v1.ApiKeyService/DeleteAccountApiKey',
                 request_serializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.DeleteAccountApiKeyRequest.SerializeToString,
@@ -127,7 +132,8 @@ class ApiKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAccountApiKeys(self, request, context):
-        """Lists an account's keys that were not deleted, oldest first.
+        """Lists an account's keys that were neither deleted nor rotated out, oldest
+        first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +141,14 @@ class ApiKeyServiceServicer:
 
     def UpdateAccountApiKey(self, request, context):
         """Changes an account key's name, scopes or origins; what is absent stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateAccountApiKey(self, request, context):
+        """Replaces an account's key by a new pair with the same rights. The old one
+        works until the overlap ends and is revoked from then on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +169,8 @@ class ApiKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListApiKeys(self, request, context):
-        """Lists the caller's own keys that were not deleted, oldest first.
+        """Lists the caller's own keys that were neither deleted nor rotated out, oldest
+        first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,6 +222,11 @@ def add_ApiKeyServiceServicer_to_server(servicer, server):
                     servicer.UpdateAccountApiKey,
                     request_deserializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.UpdateAccountApiKeyRequest.FromString,
                     response_serializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.UpdateAccountApiKeyResponse.SerializeToString,
+            ),
+            'RotateAccountApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateAccountApiKey,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.RotateAccountApiKeyRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_api__key__pb2.RotateAccountApiKeyResponse.SerializeToString,
             ),
             'DeleteAccountApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAccountApiKey,
@@ -398,6 +418,33 @@ class ApiKeyService:
             '/sealgate.keys.v1.ApiKeyService/UpdateAccountApiKey',
             sealgate_dot_keys_dot_v1_dot_api__key__pb2.UpdateAccountApiKeyRequest.SerializeToString,
             sealgate_dot_keys_dot_v1_dot_api__key__pb2.UpdateAccountApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateAccountApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.ApiKeyService/RotateAccountApiKey',
+            sealgate_dot_keys_dot_v1_dot_api__key__pb2.RotateAccountApiKeyRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_api__key__pb2.RotateAccountApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

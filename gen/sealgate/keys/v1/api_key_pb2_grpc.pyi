@@ -27,15 +27,23 @@ class ApiKeyServiceStub:
     CreateAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.CreateAccountApiKeyRequest, _api_key_pb2.CreateAccountApiKeyResponse]
     """Makes a key for one of the project's accounts."""
     ListAccountApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListAccountApiKeysRequest, _api_key_pb2.ListAccountApiKeysResponse]
-    """Lists an account's keys that were not deleted, oldest first."""
+    """Lists an account's keys that were neither deleted nor rotated out, oldest
+    first.
+    """
     UpdateAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.UpdateAccountApiKeyRequest, _api_key_pb2.UpdateAccountApiKeyResponse]
     """Changes an account key's name, scopes or origins; what is absent stays."""
+    RotateAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.RotateAccountApiKeyRequest, _api_key_pb2.RotateAccountApiKeyResponse]
+    """Replaces an account's key by a new pair with the same rights. The old one
+    works until the overlap ends and is revoked from then on.
+    """
     DeleteAccountApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.DeleteAccountApiKeyRequest, _api_key_pb2.DeleteAccountApiKeyResponse]
     """Deletes an account's key."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.CreateApiKeyRequest, _api_key_pb2.CreateApiKeyResponse]
     """Makes a key for the caller's own account."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListApiKeysRequest, _api_key_pb2.ListApiKeysResponse]
-    """Lists the caller's own keys that were not deleted, oldest first."""
+    """Lists the caller's own keys that were neither deleted nor rotated out, oldest
+    first.
+    """
     UpdateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.UpdateApiKeyRequest, _api_key_pb2.UpdateApiKeyResponse]
     """Changes the name, scopes or origins of one of the caller's own keys."""
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.DeleteApiKeyRequest, _api_key_pb2.DeleteApiKeyResponse]
@@ -84,7 +92,9 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_pb2.ListAccountApiKeysRequest,
         context: _aio.ServicerContext[_api_key_pb2.ListAccountApiKeysRequest, _abc.Awaitable[_api_key_pb2.ListAccountApiKeysResponse]],
     ) -> _abc.Awaitable[_api_key_pb2.ListAccountApiKeysResponse]:
-        """Lists an account's keys that were not deleted, oldest first."""
+        """Lists an account's keys that were neither deleted nor rotated out, oldest
+        first.
+        """
 
     @_abc_1.abstractmethod
     def UpdateAccountApiKey(
@@ -93,6 +103,16 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_api_key_pb2.UpdateAccountApiKeyRequest, _abc.Awaitable[_api_key_pb2.UpdateAccountApiKeyResponse]],
     ) -> _abc.Awaitable[_api_key_pb2.UpdateAccountApiKeyResponse]:
         """Changes an account key's name, scopes or origins; what is absent stays."""
+
+    @_abc_1.abstractmethod
+    def RotateAccountApiKey(
+        self,
+        request: _api_key_pb2.RotateAccountApiKeyRequest,
+        context: _aio.ServicerContext[_api_key_pb2.RotateAccountApiKeyRequest, _abc.Awaitable[_api_key_pb2.RotateAccountApiKeyResponse]],
+    ) -> _abc.Awaitable[_api_key_pb2.RotateAccountApiKeyResponse]:
+        """Replaces an account's key by a new pair with the same rights. The old one
+        works until the overlap ends and is revoked from then on.
+        """
 
     @_abc_1.abstractmethod
     def DeleteAccountApiKey(
@@ -116,7 +136,9 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_pb2.ListApiKeysRequest,
         context: _aio.ServicerContext[_api_key_pb2.ListApiKeysRequest, _abc.Awaitable[_api_key_pb2.ListApiKeysResponse]],
     ) -> _abc.Awaitable[_api_key_pb2.ListApiKeysResponse]:
-        """Lists the caller's own keys that were not deleted, oldest first."""
+        """Lists the caller's own keys that were neither deleted nor rotated out, oldest
+        first.
+        """
 
     @_abc_1.abstractmethod
     def UpdateApiKey(

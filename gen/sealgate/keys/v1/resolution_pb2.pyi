@@ -91,6 +91,7 @@ class ResolveApiKeyResponse(_message.Message):
     ORIGINS_FIELD_NUMBER: _builtins.int
     SUBACCOUNT_INDEX_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_NS_FIELD_NUMBER: _builtins.int
+    RETIRES_AT_NS_FIELD_NUMBER: _builtins.int
     state: Global___ApiKeyState.ValueType
     """Whether it works."""
     project_id: _builtins.str
@@ -100,7 +101,11 @@ class ResolveApiKeyResponse(_message.Message):
     subaccount_index: _builtins.int
     """The only subaccount it sees."""
     expires_at_ns: _builtins.int
-    """When it ends; absent means never."""
+    """When it ends, by its own expiry or by a rotation, whichever is first; absent
+    means never.
+    """
+    retires_at_ns: _builtins.int
+    """When it is revoked because it was rotated out; absent means it was not rotated."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do."""
@@ -119,17 +124,22 @@ class ResolveApiKeyResponse(_message.Message):
         origins: _abc.Iterable[_builtins.str] | None = ...,
         subaccount_index: _builtins.int | None = ...,
         expires_at_ns: _builtins.int | None = ...,
+        retires_at_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_subaccount_index", b"_subaccount_index", "expires_at_ns", b"expires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "expires_at_ns", b"expires_at_ns", "retires_at_ns", b"retires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at_ns", b"expires_at_ns", "origins", b"origins", "project_id", b"project_id", "scopes", b"scopes", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at_ns", b"expires_at_ns", "origins", b"origins", "project_id", b"project_id", "retires_at_ns", b"retires_at_ns", "scopes", b"scopes", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expires_at_ns: _TypeAlias = _typing.Literal["expires_at_ns"]  # noqa: Y015
     _WhichOneofArgType__expires_at_ns: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns"]  # noqa: Y015
+    _WhichOneofReturnType__retires_at_ns: _TypeAlias = _typing.Literal["retires_at_ns"]  # noqa: Y015
+    _WhichOneofArgType__retires_at_ns: _TypeAlias = _typing.Literal["_retires_at_ns", b"_retires_at_ns"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at_ns) -> _WhichOneofReturnType__expires_at_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retires_at_ns) -> _WhichOneofReturnType__retires_at_ns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
