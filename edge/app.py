@@ -21,9 +21,11 @@ from chassis.rpc.errors import error_from_exception
 from chassis.rpc.exchange import RemoteExchanger
 from edge.admission import Admission
 from edge.config import EdgeConfig
+from edge.description import Description, OpenApiEndpoint, ReferenceEndpoint
 from edge.endpoints import ClientGoneError, Endpoint, HealthEndpoint, ReadinessEndpoint, Request, RpcEndpoint
 from edge.errors import Answer, error_answer
 from edge.headers import RawHeaders, RequestHeaders
+from edge.openapi import describe
 from edge.routes import RouteError, RouteTable, load_methods
 from edge.server import EdgeServer
 from edge.translate import TranslationError
@@ -51,7 +53,8 @@ class EdgeApp:
         # A peer that has gone already has no address any more.
         peer = scope["client"][0] if scope["client"] else ""
         address = headers.client_address(peer, self._trusted_hops_count)
-        enter(RequestContext(request_id, client_address=address, user_agent=headers.user_agent()))
+        served = RequestContext(request_id, client_address=address, user_agent=headers.user_agent())
+        enter(served)
         endpoint: Endpoint | None = None
         outcome = {"outcome": "OK"}
         try:
@@ -69,6 +72,8 @@ class EdgeApp:
             if error.internal:
                 outcome["reason"] = error.internal
             answer = error_answer(error, request_id, endpoint.method if endpoint else None)
+        for name, value in served.answer_headers.items():
+            answer.headers.append((name.encode("ascii"), value.encode("ascii")))
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
         self._write(scope["method"], endpoint, started_ns, status=answer.status, **outcome)
@@ -139,12 +144,20 @@ def _routes(
         {name: (channels[name], cluster.connect_timeout_seconds) for name, cluster in config.clusters.items()}
     )
     routes = RouteTable[Endpoint]()
-    for probe in (HealthEndpoint(), readiness):
-        routes.add("GET", probe.template, probe)
-    for method in load_methods(config.descriptor, config.services):
+    methods = load_methods(config.descriptor, config.services)
+    description = Description(lambda: describe(config.descriptor, methods))
+    own: tuple[Endpoint, ...] = (
+        HealthEndpoint(),
+        readiness,
+        OpenApiEndpoint(description),
+        ReferenceEndpoint(description),
+    )
+    for endpoint in own:
+        routes.add("GET", endpoint.template, endpoint)
+    for method in methods:
         route = config.route_of(_service_name(method))
         for binding in method.bindings:
-            endpoint = RpcEndpoint(
+            served = RpcEndpoint(
                 method,
                 binding,
                 channel=channels[route.cluster],
@@ -154,7 +167,7 @@ def _routes(
                 timeout_seconds=route.timeout_seconds,
                 body_max_bytes=config.body_max_bytes,
             )
-            routes.add(binding.verb, binding.template, endpoint)
+            routes.add(binding.verb, binding.template, served)
     return routes
 
 

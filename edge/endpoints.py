@@ -16,11 +16,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chassis.clock import Clock
 from chassis.errors import Code, Detail, SealgateError
 from chassis.methods import Exposure, HttpBinding, Method
+from chassis.rpc import metadata
 from chassis.rpc.client import call
 from chassis.rpc.context import current
 from chassis.rpc.credentials import collect_credential
 from chassis.rpc.deadline import deadline_after
-from chassis.rpc.exchange import Exchanger
+from chassis.rpc.exchange import Exchanger, passport_of
+from chassis.rpc.idempotency_key import checked_key, takes_key
 from edge.admission import Admission
 from edge.errors import NO_STORE, Answer, json_answer
 from edge.headers import RequestHeaders
@@ -83,9 +85,10 @@ class RpcEndpoint:
         )
         self._decode = request_decoder(method, binding, variables)
         self._encode = answer_encoder(method)
+        self._new_message = GetMessageClass(method.descriptor.input_type)
         self._rpc: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
             method.full_name,
-            request_serializer=GetMessageClass(method.descriptor.input_type).SerializeToString,
+            request_serializer=self._new_message.SerializeToString,
             response_deserializer=GetMessageClass(method.descriptor.output_type).FromString,
         )
         self._exchanger = exchanger
@@ -93,6 +96,7 @@ class RpcEndpoint:
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._body_max_bytes = body_max_bytes
+        self._takes_key = takes_key(method)
         self._needs_credential = method.exposure is Exposure.PUBLIC
         self._extra_headers = (NO_STORE,) if self._needs_credential else ()
 
@@ -109,18 +113,44 @@ class RpcEndpoint:
             request.headers.require_json()
         with self._admission:
             passport = await self._passport(request) if self._needs_credential else None
-            message = self._decode(request.variables, request.query, body)
+            message, refusal = self._message(request, body)
             response = await call(
-                self._rpc, message, self._clock, at_most_seconds=self._timeout_seconds, passport=passport
+                self._rpc,
+                message,
+                self._clock,
+                at_most_seconds=self._timeout_seconds,
+                passport=passport,
+                refusal=refusal,
+                answer_headers=served.answer_headers,
             )
         return json_answer(
             self._row.success_status, self._encode(response), request.request_id, *self._extra_headers
         )
 
+    def _message(self, request: Request, body: bytes) -> tuple[Message, SealgateError | None]:
+        """What the method is called with, and what it is to answer where the request cannot be read.
+
+        Such a request of somebody known is the service's to refuse: what the caller may do comes before
+        what is wrong with the request, and it counts against the caller's limits, as over gRPC.
+        """
+        try:
+            message = self._decode(request.variables, request.query, body)
+            if self._takes_key:
+                sent = request.headers.all_of(metadata.IDEMPOTENCY_KEY)
+                current().idempotency_key = checked_key(sent)
+            return message, None
+        except SealgateError as refusal:
+            if not self._needs_credential:
+                raise
+            message = self._new_message()
+            if self._row.subject_account_field is not None and self._subject_index is not None:
+                setattr(message, self._row.subject_account_field, request.variables[self._subject_index])
+            return message, refusal
+
     async def _passport(self, request: Request) -> bytes:
         credential = collect_credential(request.headers.pairs, self._row)
         subject = None if self._subject_index is None else request.variables[self._subject_index]
-        return await self._exchanger.exchange(credential, subject)
+        return await passport_of(self._exchanger, credential, subject)
 
 
 class HealthEndpoint:

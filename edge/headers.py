@@ -39,6 +39,10 @@ class RequestHeaders:
         """What the client says it is, cut to a bounded length."""
         return self._values.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS]
 
+    def all_of(self, name: str) -> list[str]:
+        """Every value of a header, for one whose values are no list."""
+        return [value for other, value in self.pairs if other == name]
+
     def client_address(self, peer: str, trusted_hops_count: int) -> str:
         """The client's network address: the peer's, or what the outermost trusted proxy saw.
 
@@ -55,6 +59,11 @@ class RequestHeaders:
             return str(ipaddress.ip_address(hops[-trusted_hops_count].strip()))
         except ValueError:
             return peer
+
+    def entity_tags(self) -> set[str]:
+        """The versions of the answer that the caller has (`If-None-Match`), weak marks taken off."""
+        tags = self._values.get("if-none-match", "").split(",")
+        return {tag.strip().removeprefix("W/") for tag in tags if tag.strip()}
 
     def announces_body(self) -> bool:
         """Whether a body follows."""

@@ -33,11 +33,11 @@ _STEP_CHARACTERS_MAX: Final = 64
 
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _TIME: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(?:\.(?P<fraction>[0-9]{1,9}))?Z"
 )
-_INTEGER_RANGES: Final[Mapping[int, tuple[int, int]]] = {
+INTEGER_RANGES: Final[Mapping[int, tuple[int, int]]] = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
@@ -278,8 +278,8 @@ def _message_filler(descriptor: Descriptor, name_of: NameOf) -> _Fill:
 
 def _scalar_reader(field: FieldDescriptor) -> _Read:
     """What reads a JSON value as a field's value."""
-    if field.type in _INTEGER_RANGES:
-        return _integer_reader(*_INTEGER_RANGES[field.type])
+    if field.type in INTEGER_RANGES:
+        return _integer_reader(*INTEGER_RANGES[field.type])
     if field.enum_type is not None:
         return _enum_reader(field.enum_type)
     if field.type == FieldDescriptor.TYPE_STRING and field.GetOptions().Extensions[rules.json].decimal:
@@ -297,7 +297,7 @@ def _scalar_reader(field: FieldDescriptor) -> _Read:
 def _text_reader(field: FieldDescriptor) -> _Read:
     """What reads a query parameter's text as a field's value."""
     read = _scalar_reader(field)
-    if field.type in _INTEGER_RANGES:
+    if field.type in INTEGER_RANGES:
         return lambda text: read(IntegerText(text) if _INTEGER.fullmatch(text) else text)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return lambda text: read({"true": True, "false": False}.get(text))
@@ -335,7 +335,7 @@ def _read_bytes(value: Any) -> bytes:  # noqa: ANN401
 
 
 def _read_decimal(value: Any) -> str:  # noqa: ANN401
-    if not isinstance(value, str) or not _DECIMAL.fullmatch(value) or len(value) > _DECIMAL_CHARACTERS_MAX:
+    if not isinstance(value, str) or not DECIMAL.fullmatch(value) or len(value) > _DECIMAL_CHARACTERS_MAX:
         raise _RefusalError("must be a decimal number without exponent")
     return str(value)
 

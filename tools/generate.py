@@ -1,4 +1,4 @@
-"""Generates everything that is derived: the error-code proto, all of `gen/`, the pages of errors and routes.
+"""Generates everything that is derived: the error-code proto, all of `gen/`, two pages, most of the client.
 
 Run by `make gen`; `make lint` runs it into a scratch directory and compares.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chassis.errors import ERROR_TABLE, Code
+from tools.client_code import GENERATED_FILES, GENERATED_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ ERROR_PROTO = Path("protos/sealgate/common/v1/error_code.proto")
 ERROR_PAGE = Path("docs/errors.md")
 ROUTE_PAGE = Path("docs/routes.md")
 PAGES = (ERROR_PROTO, ERROR_PAGE, ROUTE_PAGE)
+CLIENT = Path("client/sealgate/client")
 
 
 def error_proto() -> str:
@@ -86,9 +88,11 @@ def route_page(descriptor: Path) -> str:
         "",
         "Credentials: **project** is `X-PROJECT-API-KEY: sk_…`, **session** is `Authorization: Bearer` with",
         "a session token, **API key** is `X-API-KEY: sk_…`, and **device** is `X-DEVICE-KEY: dk_…`, of which",
-        "there are none yet. A request has exactly one; the scope is what it has to hold. What is sent and",
-        "answered stands with the RPC in the proto, and refusals are on [the page of errors](errors.md).",
-        "The edge adds `GET /healthz` and `GET /readyz` of its own.",
+        "there are none yet. A request has exactly one; the scope is what it has to hold.",
+        "",
+        "What is sent and answered, refusals included, is on the page that a running edge serves at `/docs`,",
+        "and in OpenAPI 3.1 at `/openapi.json`; every error is on [the page of errors](errors.md). The",
+        "edge's own routes are these two, `GET /healthz` and `GET /readyz`.",
         "",
         "| route | credentials | scope | RPC | what it does |",
         "|---|---|---|---|---|",
@@ -163,8 +167,28 @@ def run_protoc(root: Path, target: Path) -> None:
     )
 
 
+def write_client(target: Path, descriptor: Path) -> None:
+    """Writes the generated part of the client into its package `target`, in the form that ruff gives it."""
+    # Here, because importing it needs what was just generated.
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    from tools.client_code import client_files
+
+    texts = client_files(FileDescriptorSet.FromString(descriptor.read_bytes()))
+    for folder in GENERATED_FOLDERS:
+        shutil.rmtree(target / folder, ignore_errors=True)
+        (target / folder).mkdir(parents=True)
+    paths = [target / name for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    ruff = Path(sys.executable).parent / "ruff"
+    style = ("--isolated", "--no-cache", "--quiet", "--line-length=110", "--target-version=py311")
+    subprocess.run([ruff, "check", "--fix", "--select=I,RUF022", *style, *paths], check=True)
+    subprocess.run([ruff, "format", *style, *paths], check=True)
+
+
 def generate(target: Path) -> None:
-    """Writes the error proto, `gen/` and the two pages under `target`, from the tree's sources."""
+    """Writes all that is derived under `target`, from the tree's sources."""
     (target / "docs").mkdir(parents=True, exist_ok=True)
     if target != ROOT:
         shutil.copytree(ROOT / "protos", target / "protos")
@@ -174,6 +198,7 @@ def generate(target: Path) -> None:
     (target / "gen").mkdir()
     run_protoc(target, target / "gen")
     (target / ROUTE_PAGE).write_text(route_page(target / "gen" / "sealgate.binpb"), encoding="utf-8")
+    write_client(target / CLIENT, target / "gen" / "sealgate.binpb")
 
 
 def files_under(directory: Path) -> dict[str, bytes]:
@@ -190,13 +215,15 @@ def drift() -> list[str]:
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         generate(scratch)
-        fresh, kept = files_under(scratch / "gen"), files_under(ROOT / "gen")
-        different = sorted(
-            f"gen/{name}" for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name)
-        )
+        different = []
+        for folder in (Path("gen"), *(CLIENT / name for name in GENERATED_FOLDERS)):
+            fresh, kept = files_under(scratch / folder), files_under(ROOT / folder)
+            different += sorted(
+                f"{folder}/{name}" for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name)
+            )
         different += [
             str(name)
-            for name in PAGES
+            for name in (*PAGES, *(CLIENT / name for name in GENERATED_FILES))
             if not (ROOT / name).exists() or (scratch / name).read_bytes() != (ROOT / name).read_bytes()
         ]
         return different

@@ -25,7 +25,8 @@ from chassis.clock import SystemClock
 from chassis.errors import SealgateError
 from chassis.ids import SystemIds
 from chassis.log import JsonFormatter
-from chassis.rpc.errors import abort_with
+from chassis.rpc.errors import abort_with, error_from_status
+from chassis.rpc.metadata import REFUSAL
 from edge.app import Edge, build
 from edge.config import SERVICES, bootstrap, load
 from sealgate.auth.v1 import (
@@ -74,6 +75,12 @@ class Call:
     method: str
     request: Any
     metadata: dict[str, str | bytes]
+
+    @property
+    def refusal(self) -> SealgateError | None:
+        """What the edge wants to be answered in place of the method's answer."""
+        status = self.metadata.get(REFUSAL)
+        return error_from_status(status) if isinstance(status, bytes) else None
 
 
 @dataclass(slots=True)
@@ -269,7 +276,10 @@ def _scripted(method: MethodDescriptor, backend: Backend) -> Callable[..., Await
     async def answer(_: object, request: Any, context: Any) -> Any:  # noqa: ANN401
         backend.calls.append(Call(name, request, dict(context.invocation_metadata())))
         behaviour = backend.behaviours.get(name)
+        refusal = backend.calls[-1].refusal
         try:
+            if refusal is not None:
+                raise refusal
             return empty() if behaviour is None else await behaviour(request)
         except SealgateError as error:
             await abort_with(context, error)

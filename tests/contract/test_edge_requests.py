@@ -265,10 +265,13 @@ def test_request_is_refused_before_any_service_hears_of_it(edge: RunningEdge, he
 def test_body_is_refused_when_it_is_not_what_the_method_takes(
     edge: RunningEdge, body: bytes, headers: tuple[str, ...], code: Code, detail: Detail | None
 ) -> None:
-    """A wrong body is refused with its path and never reaches the service."""
+    """A wrong body is refused with its path, and the service gets nothing of it but the refusal."""
     reply = edge.post("/api/v1/project/account", body, "x-project-api-key: sk_p", *headers)
     assert_error(reply, code, *([detail] if detail else []))
-    assert edge.backend.of(CREATE_ACCOUNT) == []
+    calls = edge.backend.of(CREATE_ACCOUNT)
+    assert all(call.refusal and call.request.ByteSize() == 0 for call in calls)
+    # What cannot be a request of ours is refused before anybody is asked who sends it.
+    assert len(calls) == (code is Code.VALIDATION_ERROR)
 
 
 def test_body_on_a_get_is_taken_when_it_is_empty_json_only(edge: RunningEdge) -> None:
