@@ -1,0 +1,1 @@
+"""What answers hold, one module a contract."""
