@@ -3,6 +3,8 @@
 PYTHON ?= python3
 UP_ARGS ?=
 TEST_ARGS ?=
+FUZZ_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,11 +12,11 @@ INSTALLED := $(VENV)/.installed
 # The system's certificates, as pip uses them: behind a proxy that opens TLS uv's own do not do.
 UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 $(BIN)/uv
 # Folders of Python that people write; gen/ is written by the compiler.
-SOURCES := chassis services edge cli tools tests
+SOURCES := chassis services edge client cli tools tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up demo test lint fmt gen ci lock clean
+.PHONY: help setup up demo bench test fuzz lint fmt gen ci lock clean
 
 help: ## Say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +24,7 @@ help: ## Say what there is to make
 	@echo "  PYTHON=python3.12 make setup    with another interpreter (3.11 or newer)"
 	@echo "  make up UP_ARGS='--http 127.0.0.1:9000'"
 	@echo "  make test TEST_ARGS='tests/unit -k secrets'"
+	@echo "  make fuzz FUZZ_ARGS='--seed 7 --examples 50 --kind session'"
 
 setup: $(INSTALLED) ## Make the environment in .venv, from hash-locked dependencies
 
@@ -31,8 +34,14 @@ up: $(INSTALLED) ## Run the whole platform in ./.sealgate until Ctrl-C
 demo: $(INSTALLED) ## Run the published flows against a stack of their own, checking every answer
 	@$(BIN)/python tools/demo.py
 
+bench: $(INSTALLED) ## Measure a stack of its own beside what it could do at best (3 minutes)
+	@$(BIN)/python -m tools.bench $(BENCH_ARGS)
+
 test: $(INSTALLED) ## Run all tests
 	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(TEST_ARGS)
+
+fuzz: $(INSTALLED) ## Send requests made from the description to a stack of its own (3 minutes)
+	@$(BIN)/python -m tools.fuzz $(FUZZ_ARGS)
 
 lint: $(INSTALLED) ## Check style, types, import directions, contracts and generated code
 	$(BIN)/ruff check $(SOURCES)
@@ -58,7 +67,7 @@ lock: $(INSTALLED) ## Renew the locks in requirements/ from pyproject.toml
 	tools/lock.sh
 
 clean: ## Remove caches and build output; .venv and .sealgate stay
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
 	find $(SOURCES) gen -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements/uv.txt requirements/tools.txt pyproject.toml
@@ -72,5 +81,5 @@ $(INSTALLED): requirements/uv.txt requirements/tools.txt pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/tools.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@# Compiled now, because every process of the platform would do it again at its first start.
-	@$(BIN)/python -m compileall -q chassis services edge cli gen
+	@$(BIN)/python -m compileall -q chassis services edge client cli gen
 	@touch $@

@@ -17,6 +17,13 @@ class Demo:
     project_api_key: str = ""
     account_id: str = ""
     wallet_id: str = ""
+    provider_account_id: str = ""
+    provider_wallet_id: str = ""
+    event_id: str = ""
+    condition_id: str = ""
+    token_id: str = ""
+    second_condition_id: str = ""
+    quoted: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Demo:

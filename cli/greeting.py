@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,6 +36,7 @@ def greeting(
             f"  account          {seeded.account_id}",
             f"  project API key  {seeded.project_api_key}",
             f"                   (of the demo seed only, kept in {data.demo_file})",
+            f"  token to trade   {seeded.token_id}",
             "",
             heading("Paste these:"),
             "",
@@ -52,14 +54,27 @@ def curl_commands(base_url: str, seeded: Seeded) -> list[str]:
     json_body = "-H 'Content-Type: application/json' -d"
     bot = """'{"name": "bot"}'"""
     ada = """'{"metadata": {"name": "Ada"}}'"""
+    wallet_url = f"{base_url}/api/v1/wallet/pol/{seeded.wallet_id}"
+    order = {
+        "token_id": seeded.token_id,
+        "side": "BUY",
+        "type": "MARKET",
+        "amount": "5",
+        "units": "USDC",
+    }
     return [
         "# start a session for the demo account and keep its token",
         f"TOKEN=$(curl -s -X POST {account_url}/session {project} | {_READ_SESSION})",
         "",
         "# the account's wallets, what the first one holds, and whose token it is",
         f"{curl} {base_url}/api/v1/wallets {bearer}",
-        f"{curl} {base_url}/api/v1/wallet/pol/{seeded.wallet_id}/balance {bearer}",
+        f"{curl} {wallet_url}/balance {bearer}",
         f"{curl} {base_url}/api/v1/account/session {bearer}",
+        "",
+        "# what there is to trade, an order for 5 USDC, and what it got",
+        f"{curl} {base_url}/api/v1/markets",
+        f"{curl} {wallet_url}/order {bearer} {json_body} '{json.dumps(order)}'",
+        f"{curl} {wallet_url}/positions {bearer}",
         "",
         "# a further account, and an API key for the demo account",
         f"{curl} {base_url}/api/v1/project/account {project} {json_body} {ada}",

@@ -7,6 +7,7 @@ import click
 from cli.config import config
 from cli.help import TaughtGroup
 from cli.key import key
+from cli.market import market
 from cli.migrate import migrate
 from cli.project import project
 from cli.serve import serve
@@ -18,11 +19,14 @@ SECTIONS = {
         "sealgate up                            everything in ./.sealgate, REST on 127.0.0.1:8080",
         "sealgate project create --name Acme    a further project and its first key",
         "sealgate wallet deposit --wallet ID --amount 12.5 --reference REF",
+        "sealgate market create --question TEXT",
+        "sealgate wallet audit                  prove that no money got lost",
     ],
     "Run the parts one by one": [
         "sealgate config check deploy/edge.yaml",
         "sealgate migrate wallet --dsn DSN",
         "sealgate key create keys/passport",
+        "sealgate key rotate-signing all",
         "sealgate serve wallet --config wallet.yaml",
     ],
     "Exit codes": [
@@ -43,7 +47,7 @@ def main() -> None:
     """Sealgate: credentials and wallets for a trading platform."""
 
 
-for command in (up, serve, migrate, key, project, wallet, config):
+for command in (up, serve, migrate, key, project, market, wallet, config):
     main.add_command(command)
 
 if __name__ == "__main__":

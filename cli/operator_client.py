@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from chassis.clock import Clock
-from chassis.limits import LIST_ACCOUNTS_MAX_COUNT
+from chassis.limits import LIST_ACCOUNTS_MAX_COUNT, WALLET_LIST_MAX_COUNT
 from chassis.rpc.client import call, open_channel
 from cli.data_directory import DataDirectory
 from sealgate.auth.v1 import operator_pb2 as auth_pb2
@@ -15,6 +15,8 @@ from sealgate.auth.v1 import operator_pb2_grpc as auth_grpc
 from sealgate.auth.v1.project_pb2 import Project
 from sealgate.keys.v1 import operator_pb2 as keys_pb2
 from sealgate.keys.v1 import operator_pb2_grpc as keys_grpc
+from sealgate.wallet.v1 import market_pb2 as markets_pb2
+from sealgate.wallet.v1 import market_pb2_grpc as market_grpc
 from sealgate.wallet.v1 import operator_pb2 as wallet_pb2
 from sealgate.wallet.v1 import operator_pb2_grpc as wallet_grpc
 
@@ -35,6 +37,7 @@ class OperatorClient:
         self._auth = auth_grpc.OperatorServiceStub(opened["auth"])
         self._keys = keys_grpc.OperatorServiceStub(opened["keys"])
         self._wallet = wallet_grpc.OperatorServiceStub(opened["wallet"])
+        self._markets = market_grpc.MarketServiceStub(opened["wallet"])
         return self
 
     async def __aexit__(
@@ -72,3 +75,26 @@ class OperatorClient:
             rail=rail, external_ref=reference, wallet_id=wallet_id, asset=asset, amount=amount
         )
         return await call(self._wallet.RecordDeposit, request, self._clock)
+
+    async def create_market(self, request: wallet_pb2.CreateMarketRequest) -> markets_pb2.ListedMarket:
+        """Makes a market, in a new event or the one that the request names."""
+        response = await call(self._wallet.CreateMarket, request, self._clock)
+        return response.market
+
+    async def close_market(self, condition_id: str) -> wallet_pb2.CloseMarketResponse:
+        """Ends trading in a market; answers it and how many orders that cancelled."""
+        request = wallet_pb2.CloseMarketRequest(condition_id=condition_id)
+        return await call(self._wallet.CloseMarket, request, self._clock)
+
+    async def list_markets(self) -> list[markets_pb2.ListedMarket]:
+        """All markets, newest first; one made meanwhile may be missing."""
+        found: dict[str, markets_pb2.ListedMarket] = {}
+        offset = 0
+        while True:
+            request = markets_pb2.ListMarketsRequest(limit=WALLET_LIST_MAX_COUNT, offset=offset)
+            page = (await call(self._markets.ListMarkets, request, self._clock)).markets
+            # New ones push old ones back, so that a page may begin with what the last one ended with.
+            found.update((market.condition_id, market) for market in page)
+            if len(page) < WALLET_LIST_MAX_COUNT:
+                return list(found.values())
+            offset += len(page)

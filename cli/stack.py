@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock, SystemClock
@@ -40,6 +39,7 @@ class Stack:
         self._ready_file = options.ready_file
         self._wants_seed = options.seeded
         self._http = options.http
+        self._rate_limits = options.rate_limits
         self._ports: Mapping[str, int] = {}
         self._seeded = Seeded()
         self._ready = False
@@ -150,7 +150,7 @@ class Stack:
     def _documents(self, postgres: EmbeddedPostgres) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """What each process is told, by its name; the edge's comes last because it loads the most."""
         dsns = {name: postgres.dsn(database_name(name), service_role(name)) for name in SERVICES}
-        yield from service_documents(self._data, dsns, self._ports).items()
+        yield from service_documents(self._data, dsns, self._ports, self._rate_limits).items()
         yield "edge", edge_document(self._data, self._http)
 
     def _service(self, name: str) -> ServiceProgram:
@@ -195,12 +195,12 @@ class Stack:
         # Most starts find all done, and need none of what seeding needs.
         if not demo.is_complete or await http_status(self._http, "/api/v1/project", header) != 200:
             demo = await self._complete_seed()
-        self._seeded = Seeded(**asdict(demo))
+        self._seeded = Seeded(
+            demo.project_id, demo.project_api_key, demo.account_id, demo.wallet_id, demo.token_id
+        )
 
     async def _complete_seed(self) -> Demo:
-        import grpc
-
-        from chassis.errors import SealgateError
+        from chassis.errors import Code, SealgateError
         from cli.operating import explain
         from cli.operator_client import OperatorClient
         from cli.seed import seed_demo
@@ -210,9 +210,9 @@ class Stack:
             async with OperatorClient(self._data, self._clock) as operator:
                 return await seed_demo(self._data.demo_file, operator, auth, wallet)
         except SealgateError as error:
-            raise CommandFailed(f"the demo cannot be seeded: {explain(error)}") from None
-        except grpc.aio.AioRpcError as error:
-            raise CommandFailed(f"the demo cannot be seeded: {error.code().name}") from None
+            limited = error.code is Code.RATE_LIMITED
+            way_out = " Allow more with --rate-limit, or start with --seed none." if limited else ""
+            raise CommandFailed(f"the demo cannot be seeded: {explain(error)}{way_out}") from None
 
     def _write_ready_file(self) -> None:
         names = ("postgres", *SERVICES, "edge")

@@ -12,6 +12,7 @@ from chassis.clock import Clock
 from chassis.ids import Ids
 from cli.data_directory import DataDirectory, DataDirectoryError, write_atomically
 from cli.network import Address
+from cli.rate_limits import rate_limits_document
 
 SERVICES: Final = ("auth", "keys", "wallet")
 AUDIENCE: Final = "local"
@@ -38,9 +39,12 @@ def make_signing_keys(data: DataDirectory, clock: Clock, ids: Ids) -> None:
 
 
 def service_documents(
-    data: DataDirectory, dsns: Mapping[str, str], ports: Mapping[str, int]
+    data: DataDirectory,
+    dsns: Mapping[str, str],
+    ports: Mapping[str, int],
+    rate_limits: Mapping[str, int],
 ) -> dict[str, dict[str, Any]]:
-    """What each service is told, by its name."""
+    """What each service is told, by its name; `rate_limits` has calls a minute by class."""
     own: dict[str, dict[str, Any]] = {
         "auth": {
             "passport_key_dir": str(data.keys / "passport"),
@@ -56,6 +60,7 @@ def service_documents(
             "database": {"dsn": dsns[name], "pool_size_count": POOL_SIZE_COUNT},
             "public": {"address": str(Address("127.0.0.1", ports[name]))},
             "internal": data.socket_target(name),
+            "rate_limits": rate_limits_document(name, rate_limits),
             **own[name],
         }
         for name in SERVICES

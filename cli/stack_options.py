@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from cli.network import Address
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What `sealgate up` was asked for."""
+    """What `sealgate up` was asked for; `rate_limits` has calls a minute by class."""
 
     data: Path
     http: Address
     ready_file: Path | None
     seeded: bool
+    rate_limits: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +28,4 @@ class Seeded:
     project_api_key: str | None = None
     account_id: str | None = None
     wallet_id: str | None = None
+    token_id: str | None = None

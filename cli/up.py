@@ -8,6 +8,7 @@ import click
 
 from cli.help import TaughtCommand
 from cli.network import Address, parse_address
+from cli.rate_limits import parse_rate_limit
 
 
 class AddressType(click.ParamType[Address]):
@@ -23,6 +24,21 @@ class AddressType(click.ParamType[Address]):
             self.fail(str(error), param, ctx)
 
 
+class RateLimitType(click.ParamType[tuple[str, int]]):
+    """`CLASS=COUNT` on the command line."""
+
+    name = "CLASS=COUNT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Reads the limit or ends with a usage error."""
+        try:
+            return parse_rate_limit(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command(
     cls=TaughtCommand,
     sections={
@@ -30,6 +46,7 @@ class AddressType(click.ParamType[Address]):
             "sealgate up",
             "sealgate up --data /tmp/try --http 127.0.0.1:9000 --seed none",
             "sealgate up --ready-file ready.json &",
+            "sealgate up --rate-limit order=100000 --rate-limit read=100000",
         ]
     },
 )
@@ -57,9 +74,23 @@ class AddressType(click.ParamType[Address]):
     type=click.Choice(["demo", "none"]),
     default="demo",
     show_default=True,
-    help="Whether to make a demo project with an account and a funded wallet.",
+    help="Whether to make a demo project with an account, a funded wallet and markets to trade in.",
 )
-def up(data: Path, http: Address, ready_file: Path | None, seed: str) -> None:
+@click.option(
+    "--rate-limit",
+    "rate_limits",
+    type=RateLimitType(),
+    multiple=True,
+    help="Calls a minute that each credential may make of a class: read, write, order or"
+    " browser-session; bad-credentials is for each client address. Can be given several times.",
+)
+def up(
+    data: Path,
+    http: Address,
+    ready_file: Path | None,
+    seed: str,
+    rate_limits: tuple[tuple[str, int], ...],
+) -> None:
     """Run the whole platform on this machine until Ctrl-C.
 
     Starts Postgres, the services auth, keys and wallet, and the HTTP edge, each as a process of
@@ -74,4 +105,5 @@ def up(data: Path, http: Address, ready_file: Path | None, seed: str) -> None:
     from cli.stack import Stack
     from cli.stack_options import StackOptions
 
-    asyncio.run(Stack(StackOptions(data, http, ready_file, seed == "demo")).run())
+    options = StackOptions(data, http, ready_file, seed == "demo", dict(rate_limits))
+    asyncio.run(Stack(options).run())

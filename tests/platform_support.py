@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,18 +22,31 @@ from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.db.embedded import SUPERUSER
 from chassis.errors import ERROR_TABLE, Code
 from chassis.ids import SystemIds
+from chassis.limits import OPEN_ORDERS_PER_WALLET_COUNT
+from chassis.rpc.metadata import ANSWER_HEADERS
 from chassis.testing.databases import DatabaseFactory, TemplateDatabases
-from tests.cluster import AUDIENCE, DESCRIPTOR, SERVICES, Cluster, Tenant, run_cluster
+from tests.cluster import AUDIENCE, DESCRIPTOR, SERVICES, UNLIMITED, Cluster, Tenant, run_cluster
 
 UNKNOWN_ID: Final = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0000"
 UNKNOWN_SECRET: Final = "sk_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTLhNAAk"
 """Of the right shape and with the right check bytes, but nobody's."""
 NO_KEY: Final = 'ApiKey realm="sealgate"'
 NO_TOKEN: Final = 'Bearer realm="sealgate"'
+RATE_HEADERS: Final = frozenset(name for name in ANSWER_HEADERS if "ratelimit" in name)
 BAD_TOKEN: Final = 'Bearer realm="sealgate", error="invalid_token"'
 
 # A look at the server's list of waiting sessions takes well under a millisecond.
 _LOOKS_COUNT: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trading:
+    """A wallet with money and an open order in a market, made for one world."""
+
+    wallet_id: str
+    order_id: str
+    condition_id: str
+    token_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,23 @@ class World:
     async def wallet_id(self) -> str:
         """The account's first wallet."""
         return str(good(await self.by_key("GET", "/api/v1/wallets"))[0]["wallet_id"])
+
+    async def trading(self) -> Trading:
+        """A further wallet, and what it trades in; the first one stays empty."""
+        await self.wallet_id()
+        wallet_id = good(await self.by_key("POST", "/api/v1/wallet"), 201)["wallet_id"]
+        await self.cluster.deposit(wallet_id, "100000", f"trading {wallet_id}")
+        market = await self.cluster.market()
+        order = {
+            "token_id": market.left_token_id,
+            "side": "BUY",
+            "type": "LIMIT",
+            "price": "0.4",
+            "amount": "10",
+            "units": "SHARES",
+        }
+        placed = good(await self.by_key("POST", f"/api/v1/wallet/pol/{wallet_id}/order", order), 201)
+        return Trading(wallet_id, placed["order_id"], market.condition_id, market.left_token_id)
 
 
 async def make_world(cluster: Cluster, *modules: str) -> World:
@@ -140,7 +170,10 @@ def refused(
         "allow": allow,
         "retry-after": retry_after,
     }
-    headers = {name: value for name, value in answer.headers.items() if name not in ("date", "connection")}
+    # The figures of the rate limits have tests of their own; here they are all there or none is.
+    assert set(answer.headers) & RATE_HEADERS in (set(), RATE_HEADERS)
+    unsaid = RATE_HEADERS | {"date", "connection"}
+    headers = {name: value for name, value in answer.headers.items() if name not in unsaid}
     assert headers == {name: value for name, value in expected.items() if value is not None}
 
 
@@ -255,12 +288,23 @@ async def account_held(world: World) -> AsyncIterator[Hold]:
 
 
 @asynccontextmanager
-async def private_cluster(templates: TemplateDatabases, short_directory: Path) -> AsyncIterator[Cluster]:
-    """A platform whose time may be moved and whose parts may be broken."""
+async def private_cluster(
+    templates: TemplateDatabases,
+    short_directory: Path,
+    *,
+    rate_limits: Mapping[str, int] = UNLIMITED,
+    open_orders_per_wallet_count: int = OPEN_ORDERS_PER_WALLET_COUNT,
+) -> AsyncIterator[Cluster]:
+    """A platform whose time may be moved and whose parts may be broken; limits as `run_cluster`'s."""
     databases = DatabaseFactory(templates)
     directory = Path(tempfile.mkdtemp(prefix="c", dir=short_directory))
     try:
-        async with run_cluster(databases, directory) as running:
+        async with run_cluster(
+            databases,
+            directory,
+            rate_limits=rate_limits,
+            open_orders_per_wallet_count=open_orders_per_wallet_count,
+        ) as running:
             yield running
     finally:
         await databases.close()
@@ -268,7 +312,7 @@ async def private_cluster(templates: TemplateDatabases, short_directory: Path) -
 
 @asynccontextmanager
 async def narrow_front(
-    cluster: Cluster, *, at_once_count: int = 512, route_timeout: str = "5s"
+    cluster: Cluster, *, at_once_count: int = 512, route_timeout: str = "5s", trusted_hops_count: int = 0
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A second edge before the same services, with limits that a test can reach."""
     sockets = {name: cluster.directory / f"{name}.sock" for name in SERVICES}
@@ -277,6 +321,7 @@ async def narrow_front(
     )
     resources = document["static_resources"]
     manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["xff_num_trusted_hops"] = trusted_hops_count
     for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
         route["route"]["timeout"] = route_timeout
     for entry in resources["clusters"]:

@@ -13,7 +13,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 GIT: Final = shutil.which("git") or "git"
-PROCESSES: Final = ("chassis", "services", "edge", "cli")
+PROCESSES: Final = ("chassis", "services", "edge", "cli", "client")
 
 FUNCTION_MAX_LINES: Final = 70
 FILE_MAX_LINES: Final = 500

@@ -67,6 +67,17 @@ def test_chassis_asks_the_machine_in_two_modules_only() -> None:
     assert [item for item in offences if not item.startswith("chassis/db/embedded.py")] == []
 
 
+def test_client_asks_the_machine_in_one_module_only() -> None:
+    """Outside of `machine` the client takes time, chance and pauses from an argument."""
+    offences = [
+        f"{name_of(path)}: {what}"
+        for path in python_files("client")
+        for what in forbidden_names(read(path), AMBIENT)
+    ]
+    assert [item for item in offences if not item.startswith("client/sealgate/client/machine.py")] == []
+    assert offences != []
+
+
 def test_tests_never_sleep() -> None:
     """A test that sleeps is slow on a good day and wrong on a bad one."""
     offences = [f"{name_of(path)}: {what}" for path in python_files("tests") for what in sleeps(read(path))]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
+import httpx
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
@@ -31,6 +32,8 @@ _VARYING: Final = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"\b([ps])k_[A-Za-z0-9_-]{48}"), r"<\1k>"),
     (re.compile(r"eyJ[A-Za-z0-9_.-]+"), "<token>"),
+    (re.compile(r"0x[0-9a-f]{64}"), "<condition>"),
+    (re.compile(r'"[0-9]{60,78}"'), '"<token>"'),
     (re.compile(r"0x[0-9a-f]{40}"), "<address>"),
     (re.compile(r'"account_number":\d+'), '"account_number":0'),
     (re.compile(r'"user_agent":"[^"]*"'), '"user_agent":""'),
@@ -48,6 +51,11 @@ class World:
     api_secret: str
     spare_public: str
     wallet_id: str
+    # Another wallet, with money and an open order in a market of the world's own.
+    trading_wallet_id: str
+    order_id: str
+    condition_id: str
+    token_id: str
 
     def credential(self, kind: str) -> dict[str, str]:
         return {
@@ -70,6 +78,16 @@ class World:
 
 
 Fields = Callable[[World], dict[str, Any]]
+
+# A limit order that rests.
+ORDER: Final = {
+    "side": "BUY",
+    "type": "LIMIT",
+    "price": "0.4",
+    "amount": "10",
+    "units": "SHARES",
+    "client_order_id": "mine",
+}
 
 # What each method is asked: its path variables and members, good first.
 GOOD: Final[dict[str, tuple[str, Fields]]] = {
@@ -133,6 +151,14 @@ GOOD: Final[dict[str, tuple[str, Fields]]] = {
         "project",
         lambda w: {"account_id": w.tenant.account_id, "public_key": w.api_public, "name": "renamed"},
     ),
+    "/sealgate.keys.v1.ApiKeyService/RotateAccountApiKey": (
+        "project",
+        lambda w: {
+            "account_id": w.tenant.account_id,
+            "public_key": w.api_public,
+            "overlap_seconds": 60,
+        },
+    ),
     "/sealgate.keys.v1.ApiKeyService/DeleteAccountApiKey": (
         "project",
         lambda w: {"account_id": w.tenant.account_id, "public_key": w.api_public},
@@ -159,6 +185,51 @@ GOOD: Final[dict[str, tuple[str, Fields]]] = {
         "key",
         lambda w: {"wallet_id": w.wallet_id, "limit": 2},
     ),
+    "/sealgate.wallet.v1.MarketService/ListMarkets": ("none", lambda w: {"limit": 1}),
+    "/sealgate.wallet.v1.MarketService/GetMarket": ("none", lambda w: {"condition_id": w.condition_id}),
+    "/sealgate.wallet.v1.MarketService/GetBook": ("none", lambda w: {"condition_id": w.condition_id}),
+    "/sealgate.wallet.v1.OrderService/PlaceOrder": (
+        "key",
+        lambda w: {"wallet_id": w.trading_wallet_id, "token_id": w.token_id} | ORDER,
+    ),
+    "/sealgate.wallet.v1.OrderService/QuoteOrder": (
+        "session",
+        lambda w: {
+            "wallet_id": w.trading_wallet_id,
+            "token_id": w.token_id,
+            "side": "SELL",
+            "amount": "4",
+            "units": "SHARES",
+        },
+    ),
+    "/sealgate.wallet.v1.OrderService/GetOrder": (
+        "key",
+        lambda w: {"wallet_id": w.trading_wallet_id, "order_id": w.order_id},
+    ),
+    "/sealgate.wallet.v1.OrderService/CancelOrder": (
+        "session",
+        lambda w: {"wallet_id": w.trading_wallet_id, "order_id": w.order_id},
+    ),
+    "/sealgate.wallet.v1.OrderService/CancelAllOrders": (
+        "key",
+        lambda w: {"wallet_id": w.trading_wallet_id},
+    ),
+    "/sealgate.wallet.v1.OrderService/ListOrders": (
+        "key",
+        lambda w: {"wallet_id": w.trading_wallet_id, "limit": 5},
+    ),
+    "/sealgate.wallet.v1.OrderService/ListActiveOrders": (
+        "bearer key",
+        lambda w: {"wallet_id": w.trading_wallet_id},
+    ),
+    "/sealgate.wallet.v1.OrderService/ListTrades": (
+        "session",
+        lambda w: {"wallet_id": w.trading_wallet_id},
+    ),
+    "/sealgate.wallet.v1.PositionService/ListPositions": (
+        "key",
+        lambda w: {"wallet_id": w.trading_wallet_id},
+    ),
 }
 
 
@@ -176,7 +247,14 @@ async def make_world(cluster: Cluster) -> World:
     session = await cluster.session(tenant)
     key = await cluster.api_key(tenant, name="first")
     spare = await cluster.ok("POST", "/api/v1/project/api-key", json={}, x_project_api_key=tenant.project_key)
-    wallets = await cluster.ok("GET", "/api/v1/wallets", x_api_key=key["secret_key"])
+    owner = {"x_api_key": key["secret_key"]}
+    wallets = await cluster.ok("GET", "/api/v1/wallets", **owner)
+    trading = await cluster.ok("POST", "/api/v1/wallet", json={}, **owner)
+    await cluster.deposit(trading["wallet_id"], "100", f"funding of {trading['wallet_id']}")
+    market = await cluster.market()
+    path = f"/api/v1/wallet/pol/{trading['wallet_id']}/order"
+    order_fields = ORDER | {"token_id": market.left_token_id, "client_order_id": "first"}
+    order = await cluster.ok("POST", path, json=order_fields, **owner)
     return World(
         tenant,
         session["session_id"],
@@ -185,6 +263,10 @@ async def make_world(cluster: Cluster) -> World:
         key["secret_key"],
         spare["public_key"],
         wallets[0]["wallet_id"],
+        trading["wallet_id"],
+        order["order_id"],
+        market.condition_id,
+        market.left_token_id,
     )
 
 
@@ -203,20 +285,27 @@ def request_parts(binding: HttpBinding, fields: dict[str, Any]) -> tuple[list[st
     return [fields[name] for name in names], query, body
 
 
-async def over_rest(
-    cluster: Cluster, method: Method, binding: HttpBinding, fields: dict[str, Any], headers: dict[str, str]
-) -> Outcome:
+async def rest_answer(
+    cluster: Cluster, binding: HttpBinding, fields: dict[str, Any], headers: dict[str, str]
+) -> httpx.Response:
+    """The answer to one request."""
     names = variable_names(binding.template)
     variables, query, body = request_parts(binding, fields)
     path = binding.template
     for name, value in zip(names, variables, strict=True):
         path = path.replace(f"{{{name}}}", value)
-    answer = await cluster.http.request(
+    return await cluster.http.request(
         binding.verb,
         f"{path}?{query}" if query else path,
         content=body,
         headers=headers | ({"content-type": "application/json"} if body else {}),
     )
+
+
+async def over_rest(
+    cluster: Cluster, method: Method, binding: HttpBinding, fields: dict[str, Any], headers: dict[str, str]
+) -> Outcome:
+    answer = await rest_answer(cluster, binding, fields, headers)
     if answer.status_code >= 400:
         error = answer.json()["error"]
         return Outcome(error["code"], answer.status_code, json.dumps(error["details"]))
@@ -330,6 +419,8 @@ NOUNS: Final = {
     "session_id": "SESSION",
     "public_key": "API_KEY",
     "wallet_id": "WALLET",
+    "order_id": "ORDER",
+    "condition_id": "MARKET",
 }
 STRANGERS: Final = [
     pytest.param(name, field, id=f"{name.rsplit('/')[-1]} {field}")

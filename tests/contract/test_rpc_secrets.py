@@ -16,6 +16,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from chassis.clock import SystemClock
+from chassis.config import RateLimitsConfig
 from chassis.errors import Code, SealgateError
 from chassis.identity import PassportVerifier
 from chassis.ids import SystemIds
@@ -25,6 +26,7 @@ from chassis.rpc.authn import PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.client import open_channel
 from chassis.rpc.credentials import PresentedCredential
 from chassis.rpc.errors import Handler, error_from_rpc
+from chassis.rpc.limiting import CallLimits, RateLimitStage
 from chassis.rpc.pipeline import (
     AdmissionStage,
     DeadlineStage,
@@ -366,13 +368,15 @@ class RaisingLookup(grpc.GenericRpcHandler):
 def production_stages(issuer: Issuer) -> list[Stage]:
     """The stages of a public listener, in their order."""
     clock = issuer.clock
+    limits = CallLimits(RateLimitsConfig(), clock)
     return [
         ErrorStage(SystemIds(clock), trusts_caller=False),
         LogStage(clock),
         AdmissionStage(),
         DeadlineStage(clock),
         MessageStage(),
-        AuthenticationStage(PassportVerifier(AUDIENCE, clock, issuer.public_keys), issuer),
+        AuthenticationStage(PassportVerifier(AUDIENCE, clock, issuer.public_keys), issuer, limits),
+        RateLimitStage(limits),
     ]
 
 

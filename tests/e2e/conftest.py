@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack_process import StackProcess
+from tests.e2e.stack_process import UNLIMITED, StackProcess
 
 StackMaker = Callable[..., StackProcess]
 
@@ -35,11 +35,20 @@ def e2e_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shared_stack(e2e_directory: Path) -> Iterator[StackProcess]:
     """A seeded stack for tests that leave it as healthy as they found it."""
-    stack = StackProcess(e2e_directory / "shared")
+    stack = StackProcess(e2e_directory / "shared", *UNLIMITED)
     try:
         yield stack.wait_until_ready()
     finally:
         stack.stop()
+
+
+@pytest.fixture(autouse=True)
+def books_are_clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Audits the shared stack after every test that used it; every other one is audited when it stops."""
+    stack = request.getfixturevalue("shared_stack") if "shared_stack" in request.fixturenames else None
+    yield
+    if stack is not None:
+        stack.check_books()
 
 
 _numbers = itertools.count(1)

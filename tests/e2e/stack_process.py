@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -10,14 +11,24 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
+
+import httpx
+
+from chassis.limits import RATE_LIMIT_MAX_PER_MINUTE_COUNT
+from cli.rate_limits import RATE_CLASSES
+from services.wallet.app import audit
 
 SEALGATE: Final = (sys.executable, "-P", "-m", "cli.main")
 # What most systems give a process: room for about a thousand connections.
 AS_USUAL: Final = ("/bin/sh", "-c", 'ulimit -Sn 1024 && exec "$0" "$@"')
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
+# For tests that send more than one caller may, or share the address of those who do.
+UNLIMITED: Final = tuple(f"--rate-limit={name}={RATE_LIMIT_MAX_PER_MINUTE_COUNT}" for name in RATE_CLASSES)
+READY: Final = "Ctrl-C stops everything"
 PROCESSES: Final = ("postgres", "auth", "keys", "wallet", "edge")
 
 
@@ -65,7 +76,7 @@ class StackProcess:
         return line
 
     def wait_until_ready(self) -> StackProcess:
-        self.wait_for_line("Ctrl-C stops everything")
+        self.wait_for_line(READY)
         return self
 
     @property
@@ -80,8 +91,23 @@ class StackProcess:
     def pid(self, name: str) -> int:
         return int(self.ready["pids"][name])
 
+    def check_books(self) -> None:
+        """Fails with the rows that break a rule of the wallet's books: `sealgate wallet audit`."""
+        # In a thread of its own, because the caller may run in an event loop.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            breaches = thread.submit(asyncio.run, audit(self.dsn("sealgate_wallet"))).result()
+        assert breaches == []
+
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Asks it to end; its exit code."""
+        """Checks the books if there are any, and asks it to end; its exit code."""
+        try:
+            if self.process.poll() is None and any(READY in line for line in self.lines):
+                self.check_books()
+        finally:
+            code = self._end(number)
+        return code
+
+    def _end(self, number: int) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(STOP_SECONDS)
@@ -112,6 +138,17 @@ class StackProcess:
         """A superuser's way into one of the stack's databases."""
         sockets = (self.data / "postgres-sockets").resolve()
         return f"postgresql:///{database}?host={sockets}&user=postgres"
+
+
+def wallet_of_new_account(stack: StackProcess) -> str:
+    """A wallet that no other test looks at."""
+    project = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
+    with httpx.Client(base_url=stack.base_url) as client:
+        account = client.post("/api/v1/project/account", headers=project).json()["response"]["account_id"]
+        path = f"/api/v1/project/account/{account}/api-key"
+        key = client.post(path, headers=project).json()["response"]["secret_key"]
+        wallets = client.get("/api/v1/wallets", headers={"X-API-KEY": key}).json()["response"]
+    return str(wallets[0]["wallet_id"])
 
 
 def has_ended(pid: int, seconds: float = STOP_SECONDS) -> bool:

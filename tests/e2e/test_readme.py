@@ -42,7 +42,9 @@ def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_p
     assert run.returncode == 0, run.stderr
     assert '"authenticated":true' in run.stdout
     assert '"USDC":"' in run.stdout
-    assert run.stdout.count('"success":true') == 6
+    assert '"status":"FILLED"' in run.stdout
+    assert '"avg_price":"0.6' in run.stdout
+    assert run.stdout.count('"success":true') == 9
     assert run.stdout.count('"SESSION_INVALID"') == 1
 
 

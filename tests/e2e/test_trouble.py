@@ -14,7 +14,7 @@ import pytest
 
 from chassis.errors import Code
 from tests.e2e.conftest import StackMaker
-from tests.e2e.stack_process import PROCESSES, StackProcess
+from tests.e2e.stack_process import PROCESSES, UNLIMITED, StackProcess
 from tests.e2e.traffic import ANSWER_SECONDS, open_traffic
 
 CROWD_COUNT = 2000
@@ -119,12 +119,12 @@ async def test_crowd_is_answered_one_by_one_when_it_comes_at_once(troubled_stack
 
 async def test_data_is_good_when_the_whole_stack_was_killed_under_traffic(start_stack: StackMaker) -> None:
     """The parent is killed amid writes: the next start has everything that was answered."""
-    stack = await asyncio.to_thread(lambda: start_stack().wait_until_ready())
+    stack = await asyncio.to_thread(lambda: start_stack(*UNLIMITED).wait_until_ready())
     async with open_traffic(stack) as before, before.running(workers_count=2):
         await before.until_all_work()
         stack.process.kill()
         await asyncio.to_thread(stack.process.wait)
-    again = await asyncio.to_thread(lambda: start_stack(data=stack.data).wait_until_ready())
+    again = await asyncio.to_thread(lambda: start_stack(*UNLIMITED, data=stack.data).wait_until_ready())
     async with open_traffic(again) as after:
         before.stack, before.client = again, after.client
         await before.check_nothing_is_lost()

@@ -10,6 +10,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import StackMaker
-from tests.e2e.stack_process import PROCESSES, StackProcess, has_ended
+from tests.e2e.stack_process import PROCESSES, StackProcess, has_ended, wallet_of_new_account
 
 
 def pasted_commands(stack: StackProcess) -> str:
@@ -39,7 +40,7 @@ def test_ready_file_has_exactly_what_is_promised_when_seeded(shared_stack: Stack
 
 
 def test_printed_commands_work_as_they_stand_when_pasted(shared_stack: StackProcess) -> None:
-    """A newcomer pastes what was printed and sees a funded wallet."""
+    """A newcomer pastes what was printed, sees a funded wallet, and the first order fills."""
     shell, curl = shutil.which("bash"), shutil.which("curl")
     if shell is None or curl is None:
         pytest.skip("bash and curl are not both installed")
@@ -47,10 +48,14 @@ def test_printed_commands_work_as_they_stand_when_pasted(shared_stack: StackProc
     pasted = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=False)
     assert pasted.returncode == 0, pasted.stderr + pasted.stdout
     answers = [json.loads(line)["response"] for line in pasted.stdout.splitlines() if line.startswith("{")]
-    wallets, balance, session, account, key = answers
+    wallets, balance, session, markets, order, positions, account, key = answers
     assert [wallet["name"] for wallet in wallets] == ["Wallet 1"]
-    assert balance["balance"] == {"USDC": "1000.000000"}
+    # Of the 1000 that were there, other tests may have spent a little.
+    assert 900 < Decimal(balance["balance"]["USDC"]) <= 1000
     assert session["account_id"] == shared_stack.ready["account_id"]
+    assert order["token_id"] in {market["left_token_id"] for market in markets}
+    assert (order["status"], order["type"]) == ("FILLED", "MARKET")
+    assert [item["position"]["token_id"] for item in positions] == [order["token_id"]]
     assert account["metadata"] == {"name": "Ada"}
     assert key["name"] == "bot"
 
@@ -84,7 +89,12 @@ def test_up_finds_its_data_again_when_started_a_second_time(start_stack: StackMa
         assert after[name] == before[name]
     header = {"X-PROJECT-API-KEY": after["project_api_key"]}
     accounts = httpx.get(f"{after['base_url']}/api/v1/project/account", headers=header).json()["response"]
-    assert [account["account_id"] for account in accounts] == [before["account_id"]]
+    demo = json.loads((first.data / "demo.json").read_text(encoding="utf-8"))
+    assert before["account_id"] == demo["account_id"]
+    assert {account["account_id"] for account in accounts} == {
+        demo["account_id"],
+        demo["provider_account_id"],
+    }
 
 
 @dataclass(frozen=True)
@@ -187,17 +197,6 @@ def test_operator_commands_work_when_the_stack_runs(shared_stack: StackProcess) 
     project = httpx.get(f"{shared_stack.base_url}/api/v1/project", headers=header).json()["response"]
     assert (project["project_id"], project["name"]) == (words["project_id"], "Acme")
     assert f"{words['project_id']}  ACTIVE     Acme" in shared_stack.command("project", "list").stdout
-
-
-def wallet_of_new_account(stack: StackProcess) -> str:
-    """A wallet that no other test looks at."""
-    project = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
-    with httpx.Client(base_url=stack.base_url) as client:
-        account = client.post("/api/v1/project/account", headers=project).json()["response"]["account_id"]
-        path = f"/api/v1/project/account/{account}/api-key"
-        key = client.post(path, headers=project).json()["response"]["secret_key"]
-        wallets = client.get("/api/v1/wallets", headers={"X-API-KEY": key}).json()["response"]
-    return str(wallets[0]["wallet_id"])
 
 
 def test_deposit_counts_once_when_repeated(shared_stack: StackProcess) -> None:

@@ -42,7 +42,12 @@ class Target:
         self.world = await make_world(self.world.cluster)
         path = "/api/v1/project/api-key"
         spare = good(await self.world.by_project("POST", path), 201)
+        trading = await self.world.trading()
         self.ids = {
+            "trading_wallet_id": trading.wallet_id,
+            "order_id": trading.order_id,
+            "condition_id": trading.condition_id,
+            "token_id": trading.token_id,
             "spare_key": spare["public_key"],
             "account_id": self.world.tenant.account_id,
             "session_id": self.world.session_id,
@@ -51,8 +56,15 @@ class Target:
         }
 
     def own_id(self, method: Method, name: str) -> str:
-        """The world's value of a path variable; a project's key is not an account's."""
-        return self.ids["spare_key" if "ProjectApiKey" in method.full_name else name]
+        """The world's value of a path variable.
+
+        A project's key is not an account's, and the wallet that orders are in is not an empty one.
+        """
+        if "ProjectApiKey" in method.full_name:
+            return self.ids["spare_key"]
+        if "OrderService" in method.full_name and name == "wallet_id":
+            return self.ids["trading_wallet_id"]
+        return self.ids[name]
 
     def credential(self, kind: str) -> dict[str, str]:
         """The headers that say who asks."""
@@ -76,7 +88,7 @@ def right_kind(method: Method) -> str:
 
 def costs_the_world(method: Method) -> bool:
     """Whether a call can have taken something that further shots need."""
-    taking = ("RefreshSession", "SetAccountStatus", "DeleteWallet")
+    taking = ("RefreshSession", "SetAccountStatus", "RotateAccountApiKey", "DeleteWallet")
     return method.effect is Effect.REVOKE or method.full_name.endswith(taking)
 
 
@@ -126,6 +138,26 @@ ORIGINS: Final = st.sampled_from(
     ["https://a.example", "https://a.example:8443", "http://[::1]:3000", "null", "*", "https://", ""]
 )
 SCOPES: Final = st.sampled_from(["account:read", "keys:write", "wallet:read", "withdrawals:write", "all"])
+DECIMALS: Final = st.sampled_from(
+    [
+        "0",
+        "0.0001",
+        "0.001",
+        "0.5",
+        "0.9995",
+        "1",
+        "1e-1",
+        "-1",
+        "0.0000001",
+        "9" * 39,
+        "NaN",
+        "",
+        0.25,
+        10**40,
+    ]
+) | st.decimals(0, 1000, places=3).map(str)
+# Stands for a token of the world's own, which is not known before it is made.
+OWN_TOKEN: Final = "the world's own token"
 # A good value of each member of a body or query, and what else about right might be there.
 MEMBERS: Final[dict[str, tuple[object, st.SearchStrategy[Any]]]] = {
     "metadata": ({"a": [1, {"b": None}]}, st.dictionaries(TEXTS, ANYTHING, max_size=3)),
@@ -142,7 +174,20 @@ MEMBERS: Final[dict[str, tuple[object, st.SearchStrategy[Any]]]] = {
     "origins": ([], st.lists(ORIGINS, max_size=3)),
     "subaccount_index": (0, st.integers(0, 2**32 - 1)),
     "expires_at": ("2027-01-01T00:00:00Z", st.sampled_from(MOMENTS)),
+    "overlap_seconds": (60, st.integers(-2, 10**6)),
     "autoredeem": (True, st.booleans()),
+    "token_id": (OWN_TOKEN, st.integers(0, 2**257).map(str)),
+    "side": ("BUY", st.sampled_from(["SELL", "UNSPECIFIED", "buy", 1])),
+    "type": ("LIMIT", st.sampled_from(["MARKET", "STOPLOSS", 0])),
+    "amount": ("2", DECIMALS),
+    "units": ("SHARES", st.sampled_from(["USDC", "POL"])),
+    "price": ("0.4", DECIMALS),
+    "time_in_force": ("GTD", st.sampled_from(["GTC", "FOK", "FAK"])),
+    "expiration": (1_790_000_000, ODD_NUMBERS | st.integers(0, 2**40)),
+    "post_only": (True, st.booleans()),
+    "reduce_only": (False, st.booleans()),
+    "client_order_id": (None, TEXTS),
+    "not_after": (1_790_000_000, ODD_NUMBERS | st.integers(0, 2**40)),
 }
 ODD_MEMBERS: Final = {
     name: about_right | about_right | ANYTHING for name, (_, about_right) in MEMBERS.items()
@@ -220,11 +265,14 @@ class Shot:
         query = "&".join(f"{in_url(name)}={in_url(value)}" for name, value in pairs)
         return f"{path}?{query}" if query else path
 
-    def content(self) -> bytes:
+    def content(self, target: Target) -> bytes:
         """The body's bytes."""
         if self.body is not None:
             return self.body
-        return json.dumps(self.members).encode() if self.binding.has_body else b""
+        if not self.binding.has_body:
+            return b""
+        own_token = {"token_id": target.ids["token_id"]} if self.members.get("token_id") == OWN_TOKEN else {}
+        return json.dumps(self.members | own_token).encode()
 
 
 def good_shot(method: Method, binding: HttpBinding) -> Shot:

@@ -67,7 +67,7 @@ async def test_unspoilt_request_is_good(target: Target, method: Method, binding:
     answer = await target.world.cluster.http.request(
         shot.verb,
         shot.url(target),
-        content=shot.content(),
+        content=shot.content(target),
         headers={"content-type": "application/json"} | target.credential(shot.credential),
     )
     assert answer.status_code == method.success_status, answer.text
@@ -83,7 +83,7 @@ async def test_any_request_is_answered_by_the_contract(target: Target, shot: Sho
     answer = await target.world.cluster.http.request(
         shot.verb,
         shot.url(target),
-        content=shot.content(),
+        content=shot.content(target),
         headers=[(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
     )
     is_answer(answer, shot.verb, shot.binding.template)

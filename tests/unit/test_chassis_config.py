@@ -71,12 +71,16 @@ def set_to(path: str, value: object) -> Callable[[dict[str, Any]], object]:
     return change
 
 
-@pytest.mark.parametrize("path", ["unknown", "database.unknown", "public.unknown", "public.tls.unknown"])
+@pytest.mark.parametrize(
+    "path",
+    ["unknown", "database.unknown", "public.unknown", "public.tls.unknown", "rate_limits.reads_count"],
+)
 def test_unknown_member_is_refused_with_its_path(tmp_path: Path, path: str) -> None:
     """A misspelt member is an error and not a default."""
 
     def change(content: dict[str, Any]) -> None:
         content["public"]["tls"] = {"certificate_file": "/c", "key_file": "/k"}
+        content["rate_limits"] = {}
         set_to(path, PASSWORD)(content)
 
     assert problem(tmp_path, change) == f"{path}: unknown field"
@@ -95,6 +99,16 @@ def test_missing_member_is_named_by_its_path(tmp_path: Path, path: str) -> None:
         del content[last]
 
     assert problem(tmp_path, change) == f"{path}: Field required"
+
+
+@pytest.mark.parametrize("count", [0, -1, 1_000_001])
+def test_rate_limit_out_of_its_bounds_is_refused(tmp_path: Path, count: int) -> None:
+    """A limit of nothing would be a service that is off, and one without bounds none."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["rate_limits"] = {"order_per_minute_count": count}
+
+    assert problem(tmp_path, change).startswith("rate_limits.order_per_minute_count: Input should be ")
 
 
 def test_misspelt_member_is_named_rather_than_the_one_that_is_then_missing(tmp_path: Path) -> None:

@@ -346,6 +346,68 @@ async def test_withdrawn_key_verifies_nothing_new_when_keys_were_fetched_again(
     assert await refused(verifier, signed(clock, account_number=8)) == "passport of an unknown key"
 
 
+async def test_withdrawn_key_is_believed_for_a_minute_at_most(
+    clock: FakeClock, auth: Auth, verifier: PassportVerifier
+) -> None:
+    """Also where no passport ever names a new key; nobody but the first asks for the renewal."""
+    new = SigningKey.from_seed(b"n" * 32, 0)
+    auth.keys[new.kid] = new.public_key
+    await verifier.verify(signed(clock))
+    del auth.keys[OLD.kid]
+    clock.advance_ns(60_000_000_000 - 1)
+    await verifier.verify(signed(clock, account_number=8))
+    clock.advance_ns(1)
+    assert await refused(verifier, signed(clock, account_number=9)) == "passport of an unknown key"
+    for number in range(10, 20):
+        await verifier.verify(signed(clock, new, account_number=number))
+    assert auth.asked_count == 2
+
+
+async def test_keys_stay_when_they_cannot_be_renewed(
+    clock: FakeClock, auth: Auth, verifier: PassportVerifier
+) -> None:
+    """A good passport is good while auth does not answer, which is asked once a minute then."""
+    await verifier.verify(signed(clock))
+    auth.failure = SealgateError(Code.UNAVAILABLE)
+    clock.advance(seconds=60)
+    for number in range(10):
+        await verifier.verify(signed(clock, account_number=number))
+        clock.advance(seconds=1)
+    assert auth.asked_count == 2
+    clock.advance(seconds=60)
+    await verifier.verify(signed(clock, account_number=20))
+    assert auth.asked_count == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends_revoked", "code"),
+    [
+        (method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_API_KEY, True, Code.API_KEY_REVOKED),
+        (method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_API_KEY, False, Code.API_KEY_EXPIRED),
+        (method_rule_pb2.CREDENTIAL_KIND_PROJECT_KEY, False, Code.API_KEY_EXPIRED),
+        (method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_SESSION, False, Code.SESSION_EXPIRED),
+    ],
+)
+async def test_credential_that_ended_on_the_way_is_refused_as_what_it_is(
+    clock: FakeClock, verifier: PassportVerifier, kind: int, ends_revoked: bool, code: Code
+) -> None:
+    """A request that is under way at that instant is told what the next one is told by auth."""
+    end_ns = clock.now_ns() + 1_000_000
+    passport = signed(
+        clock,
+        credential_kind=kind,
+        expires_at_ns=end_ns,
+        credential_expires_at_ns=end_ns,
+        ends_revoked=ends_revoked,
+    )
+    clock.advance_ns(999_999)
+    await verifier.verify(passport)
+    clock.advance_ns(1)
+    with pytest.raises(SealgateError) as raised:
+        await verifier.verify(passport)
+    assert raised.value.code is code
+
+
 async def test_look_up_has_its_own_time_when_the_first_request_has_none_left(
     clock: FakeClock, verifier: PassportVerifier
 ) -> None:

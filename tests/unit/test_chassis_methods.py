@@ -55,6 +55,7 @@ auth.Session.ExpireAllSessions|POST ACCOUNT/sessions/expire-all|200|PK|-|-|REVOK
 keys.ApiKey.CreateAccountApiKey|POST ACCOUNT/api-key|201|PK|-|-|WRITE|object
 keys.ApiKey.ListAccountApiKeys|GET ACCOUNT/api-key|200|PK|-|-|READ|array
 keys.ApiKey.UpdateAccountApiKey|PUT ACCOUNT/api-key/{public_key}|200|PK|-|-|WRITE|object
+keys.ApiKey.RotateAccountApiKey|POST ACCOUNT/api-key/{public_key}/rotate|201|PK|-|-|WRITE|object
 keys.ApiKey.DeleteAccountApiKey|DELETE ACCOUNT/api-key/{public_key}|200|PK|-|-|REVOKE|message
 """
 ACCOUNT_ROUTES = """
@@ -73,6 +74,18 @@ wallet.Wallet.DeleteWallet|DELETE WALLET|200|AS AK|wallet:write|wallet|WRITE|mes
 wallet.Wallet.ListBalances|GET WALLET/balance|200|AS AK DK|wallet:read|wallet|READ|array
 wallet.Wallet.GetChainBalance|GET POL/balance|200|AS AK DK|wallet:read|wallet|READ|object
 wallet.Wallet.ListTransfers|GET WALLET/transfers, POL/transfers|200|AS AK DK|wallet:read|wallet|READ|array
+wallet.Order.PlaceOrder|POST POL/order|201|AS AK|orders:write|trading|WRITE|object
+wallet.Order.QuoteOrder|POST POL/order/quote|200|AS AK|wallet:read|trading|READ|object
+wallet.Order.GetOrder|GET POL/order/{order_id}|200|AS AK DK|wallet:read|trading|READ|object
+wallet.Order.CancelOrder|DELETE POL/order/{order_id}|200|AS AK|orders:write|trading|REVOKE|message
+wallet.Order.CancelAllOrders|DELETE POL/orders|200|AS AK|orders:write|trading|REVOKE|message
+wallet.Order.ListOrders|GET WALLET/orders, POL/orders|200|AS AK DK|wallet:read|trading|READ|array
+wallet.Order.ListActiveOrders|GET POL/orders/active|200|AS AK DK|wallet:read|trading|READ|array
+wallet.Order.ListTrades|GET POL/trades|200|AS AK DK|wallet:read|trading|READ|array
+wallet.Position.ListPositions|GET WALLET/positions, POL/positions|200|AS AK DK|wallet:read|trading|READ|array
+wallet.Market.ListMarkets|GET /api/v1/markets|200|nobody|-|-|READ|array
+wallet.Market.GetMarket|GET /api/v1/markets/{condition_id}|200|nobody|-|-|READ|object
+wallet.Market.GetBook|GET /api/v1/markets/{condition_id}/book|200|nobody|-|-|READ|object
 auth.TokenKey.GetJsonWebKeySet|GET /.well-known/jwks.json|200|nobody|-|-|READ|bare
 """
 # Without a route: RPC, exposure, callers, effect.
@@ -85,6 +98,8 @@ keys.Resolution.ResolveApiKey|INTERNAL|auth|READ
 keys.Resolution.FenceAccount|INTERNAL|auth|REVOKE
 keys.Operator.IssueProjectApiKey|OPERATOR||WRITE
 wallet.Operator.RecordDeposit|OPERATOR||WRITE
+wallet.Operator.CreateMarket|OPERATOR||WRITE
+wallet.Operator.CloseMarket|OPERATOR||WRITE
 """
 
 
@@ -166,10 +181,14 @@ def test_route_names_its_account_when_a_project_key_acts_on_one(
 
 @pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
 def test_route_follows_from_its_verb(table: dict[str, Method], cells: list[str]) -> None:
-    """Reads are GETs without a body, writes are not; a body is the whole message or none."""
+    """Reads are GETs without a body, writes are not; a body is the whole message or none.
+
+    A quote reads, and asks with the members of an order.
+    """
     row = table[cells[0]]
     for binding in row.bindings:
-        assert (binding.verb == "GET") == (row.effect is Effect.READ)
+        is_read = row.effect is Effect.READ and cells[0] != "wallet.Order.QuoteOrder"
+        assert (binding.verb == "GET") == is_read
         assert binding.has_body == (binding.verb in ("POST", "PUT"))
         for part in binding.template.split("/"):
             if part.startswith("{"):
@@ -178,9 +197,12 @@ def test_route_follows_from_its_verb(table: dict[str, Method], cells: list[str])
 
 @pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
 def test_route_is_counted_by_the_limit_of_its_effect(table: dict[str, Method], cells: list[str]) -> None:
-    """Reads by the reads' limit, writes by the writes'; what is open to all is counted elsewhere."""
+    """Reads by the reads' limit, orders by theirs, other writes by the writes'; what is open to all is
+    counted elsewhere.
+    """
     row = table[cells[0]]
-    by_effect = {Effect.READ: rules.RATE_CLASS_READ}.get(row.effect, rules.RATE_CLASS_WRITE)
+    writes = rules.RATE_CLASS_ORDER if cells[0].startswith("wallet.Order.") else rules.RATE_CLASS_WRITE
+    by_effect = {Effect.READ: rules.RATE_CLASS_READ}.get(row.effect, writes)
     assert row.rate_class == (rules.RATE_CLASS_NONE if row.exposure is Exposure.OPEN else by_effect)
 
 
@@ -298,8 +320,9 @@ def test_good_row_is_taken() -> None:
         (rule_with(accepts=[rules.CREDENTIAL_KIND_UNSPECIFIED]), "does not state its CredentialKind"),
         (rule_with(accepts=[99]), "does not state its CredentialKind"),
         (rule_with(envelope=99), "does not state its Envelope"),
-        (rule_with(scope=99), "names a scope or module that does not exist"),
-        (rule_with(module=99), "names a scope or module that does not exist"),
+        (rule_with(scope=99), "names a scope, module or error that does not exist"),
+        (rule_with(module=99), "names a scope, module or error that does not exist"),
+        (rule_with(refusals=[99]), "names a scope, module or error that does not exist"),
         (rule_with(accepts=[]), "accepts no credential"),
         (rule_with(rate_class=None), "has no rate class"),
         (rule_with(rate_class=rules.RATE_CLASS_NONE), "no limit counts it"),

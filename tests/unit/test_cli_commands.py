@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from chassis.clock import SystemClock
 from chassis.errors import Code, SealgateError, invalid
 from chassis.keyring import KeyRing
+from chassis.limits import SIGNING_KEY_LEAD_SECONDS
 from cli.main import main
 from cli.operating import explain
 from cli.output import paint
@@ -142,18 +143,20 @@ def test_config_check_names_the_member_when_it_is_unknown(tmp_path: Path) -> Non
 
 
 def test_key_create_makes_a_key_that_the_ring_takes(tmp_path: Path) -> None:
-    """It says the key's name and file, and makes another one each time."""
+    """It says the key's name and file; the first signs at once, and a further one when all know it."""
     directory = tmp_path / "keys" / "passport"
     answers = [CliRunner().invoke(main, ["key", "create", str(directory)]) for _ in range(2)]
     ring = KeyRing.load(directory)
     assert len(ring.public_keys()) == 2
     for answer in answers:
         assert answer.exit_code == 0
-        kid, file = (line.split()[1] for line in answer.output.splitlines())
+        kid, file, _ = (line.split()[-1] for line in answer.output.splitlines())
         assert kid in ring.public_keys()
         assert Path(file) == directory / f"{kid}.json"
         assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
-    assert ring.signing_key(SystemClock().now_ns()).kid in answers[-1].output
+    now_ns = SystemClock().now_ns()
+    assert ring.signing_key(now_ns).kid in answers[0].output
+    assert ring.signing_key(now_ns + SIGNING_KEY_LEAD_SECONDS * 10**9).kid in answers[1].output
 
 
 @pytest.mark.parametrize("directory", ["/dev/null/keys", "/proc/sealgate"])

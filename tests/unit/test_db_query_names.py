@@ -9,7 +9,8 @@ import pytest
 
 from chassis.db.queries import load_queries
 
-SERVICES = Path(__file__).parents[2] / "services"
+ROOT = Path(__file__).parents[2]
+QUERIES = [*sorted(ROOT.glob("services/*/queries.sql")), ROOT / "chassis" / "db" / "idempotency.sql"]
 
 
 def used_names(source: str) -> set[str]:
@@ -32,7 +33,7 @@ def used_names(source: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("path", sorted(SERVICES.glob("*/queries.sql")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.parent.name)
 def test_service_uses_exactly_the_statements_it_has(path: Path) -> None:
     """A misspelt name fails here and not in a request; a statement nobody uses is deleted.
 

@@ -1,0 +1,27 @@
+"""`make demo`: the published flows against a stack of their own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+DEMO: Final = Path(__file__).parents[2] / "tools" / "demo.py"
+_SECONDS: Final = 150
+_SECRET: Final = re.compile(r"sk_[A-Za-z0-9_-]{8}|dk_[A-Za-z0-9_-]{8}|eyJ[A-Za-z0-9_-]{8}")
+
+
+def test_demo_goes_as_published_and_shows_no_secret() -> None:
+    """Every step is as the platform promises, and what is on the screen can be shown to anybody."""
+    ended = subprocess.run(
+        [sys.executable, str(DEMO)], capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
+    last = ended.stdout.rstrip().splitlines()[-1]
+    steps = re.findall(r"^ ?\d+\. ", ended.stdout, re.MULTILINE)
+    assert last == f"all {len(steps)} steps ok"
+    for shown in ("idempotent-replayed: true", "RATE_LIMITED", "retry-after: ", '"status":"FILLED"'):
+        assert shown in ended.stdout
+    assert _SECRET.findall(ended.stdout) == []
