@@ -294,7 +294,8 @@ def _reached_by(known: KnownMarket, order: NewOrder, now_ns: int) -> tuple[objec
         order.shares,
         order.budget,
         order.outcome,
-        MATCHED_ORDERS_COUNT,
+        # And the one behind them: without it, the book would seem to end with the last that it may meet.
+        MATCHED_ORDERS_COUNT + 1,
     )
 
 

@@ -158,11 +158,11 @@ async def test_failures_are_not_on_record(world: World) -> None:
     path = world.account("/session")
     async with account_held(world):
         refused(await world.by_project("POST", path, {}, **named("k")), 503, "UNAVAILABLE", retry_after="1")
-    await script(world.cluster, "auth", "ALTER TABLE audit RENAME TO elsewhere")
+    await script(world.cluster, "auth", "ALTER TABLE audit RENAME action TO elsewhere")
     try:
         refused(await world.by_project("POST", path, {}, **named("k")), 500, "INTERNAL")
     finally:
-        await script(world.cluster, "auth", "ALTER TABLE elsewhere RENAME TO audit")
+        await script(world.cluster, "auth", "ALTER TABLE audit RENAME elsewhere TO action")
     assert await records(world.cluster, "auth", world.tenant.project_id) == []
     assert len(good(await world.by_project("GET", world.account("/sessions")))) == 1
     answer = await world.by_project("POST", path, {}, **named("k"))

@@ -317,8 +317,11 @@ BREAKAGES: Final = {
         make_account,
     ),
     "an exception in a trigger": raising("auth", "session", make_session),
-    "a table that is gone": Breakage(
-        "auth", "ALTER TABLE audit RENAME TO lost", "ALTER TABLE lost RENAME TO audit", make_account
+    "an audit that cannot be written": Breakage(
+        "auth",
+        "ALTER TABLE audit RENAME COLUMN action TO lost",
+        "ALTER TABLE audit RENAME COLUMN lost TO action",
+        make_account,
     ),
     "a column that is gone": Breakage(
         "auth",
@@ -340,7 +343,10 @@ BREAKAGES: Final = {
     ),
     "keys that cannot be written": raising("keys", "api_key", make_key),
     "keys that cannot be looked up": Breakage(
-        "keys", "ALTER TABLE api_key RENAME TO lost", "ALTER TABLE lost RENAME TO api_key", read_project
+        "keys",
+        "ALTER TABLE api_key RENAME COLUMN scopes TO lost",
+        "ALTER TABLE api_key RENAME COLUMN lost TO scopes",
+        read_project,
     ),
     "wallets that cannot be written": raising("wallet", "wallet", make_wallet),
     "a wallet's name that is refused": Breakage(
