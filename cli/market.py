@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,13 @@ class MomentType(click.ParamType[datetime]):
         """Reads the time or ends with a usage error."""
         try:
             moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
+            # Near either end of the years that there are, a zone's time can have none in UTC.
+            in_utc = None if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            in_utc = None
+        if in_utc is None:
             self.fail(f"{value!r} is not a time with its zone, such as 2027-01-31T12:00:00Z", param, ctx)
-        return moment
+        return in_utc
 
 
 @click.group()

@@ -106,7 +106,9 @@ class _Description:
         operation: Json = {
             "operationId": self._operation_id(method),
             "summary": summary.rstrip("."),
-            "description": "\n\n".join(text for text in (rest, *_needs(method)) if text),
+            "description": "\n\n".join(
+                text for text in (rest, *_same_as(method, binding), *_needs(method)) if text
+            ),
             "tags": [_tag(method)],
             "parameters": [
                 *self._schemas.parameters(method, names, has_body=binding.has_body),
@@ -165,6 +167,12 @@ class _Description:
 def _tag(method: Method) -> str:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", method.descriptor.containing_service.name)
     return words.removesuffix(" Service").capitalize().replace("Api ", "API ")
+
+
+def _same_as(method: Method, binding: HttpBinding) -> tuple[str, ...]:
+    """That there is an earlier path with the same answer."""
+    first = method.bindings[0]
+    return () if binding == first else (f"The same as `{first.verb} {first.template}`.",)
 
 
 def _needs(method: Method) -> tuple[str, ...]:

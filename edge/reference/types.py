@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -22,7 +23,8 @@ def type_text(schema: Schema) -> str:
     if "anyOf" in schema:
         return " or ".join(type_text(part) for part in schema["anyOf"])
     if "const" in schema:
-        return f"<code>{escape(str(schema['const']).lower())}</code>"
+        constant = schema["const"]
+        return f"<code>{escape(constant if isinstance(constant, str) else json.dumps(constant))}</code>"
     kinds = schema.get("type", "any")
     kinds = [kinds] if isinstance(kinds, str) else kinds
     return " or ".join(_kind_text(kind, schema) for kind in kinds)

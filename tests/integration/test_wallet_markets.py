@@ -105,6 +105,8 @@ async def test_markets_of_one_event_share_it(world: TradingWorld) -> None:
         ({"ends_at": Timestamp(seconds=-1)}, "ends_at"),
         ({"ends_at": Timestamp(seconds=1, nanos=-1)}, "ends_at"),
         ({"ends_at": Timestamp(seconds=2**60)}, "ends_at"),
+        # A year that RFC 3339 can say, and 64 bits of nanoseconds cannot.
+        ({"ends_at": Timestamp(seconds=253_402_300_799)}, "ends_at"),
     ],
     ids=str,
 )

@@ -14,9 +14,18 @@ from cli.seed import DEMO_AMOUNT, PROVIDER_AMOUNT, QUOTED_PRICES, QUOTED_SHARES,
 TOKENS = [("1", "2"), ("3", "4")]
 
 
-@pytest.mark.parametrize("moment", ["tomorrow", "2027-01-31", "2027-01-31T12:00:00"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "tomorrow",
+        "2027-01-31",
+        "2027-01-31T12:00:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_market_create_refuses_a_time_that_is_none_or_has_no_zone(moment: str) -> None:
-    """A usage error that says what a right one looks like."""
+    """A usage error that says what a right one looks like; so is a time that UTC has no year for."""
     arguments = ["market", "create", "--question", "Will it hail?", "--ends-at", moment]
     answer = CliRunner().invoke(main, arguments)
     assert answer.exit_code == 2

@@ -22,7 +22,8 @@ _OptionalText = Literal[
     "event_id", "event_title", "left_outcome", "right_outcome", "tick", "lot", "min_amount"
 ]
 _FIRST_SECOND: Final = 0
-_LAST_SECOND: Final = 253_402_300_799
+# Of 2261, the last whole year whose nanoseconds a bigint can count.
+_LAST_SECOND: Final = 9_214_646_399
 
 
 class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
@@ -105,7 +106,6 @@ def _ends_at_ns(request: operator_pb2.CreateMarketRequest) -> int | None:
     if not request.HasField("ends_at"):
         return None
     at = request.ends_at
-    # What RFC 3339 can say, which is how it is shown.
     if not _FIRST_SECOND <= at.seconds <= _LAST_SECOND or not 0 <= at.nanos < NANOSECONDS_PER_SECOND:
-        raise invalid("ends_at", "must be a time of the years 1970 to 9999")
+        raise invalid("ends_at", "must be a time of the years 1970 to 2261")
     return at.seconds * NANOSECONDS_PER_SECOND + at.nanos
