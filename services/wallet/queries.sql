@@ -418,8 +418,8 @@ SELECT ord.order_id, ord.account_id, ord.wallet_id, ord.side, ord.outcome, ord.p
 
 -- name: lock_balances
 -- Locks the balances that there are of those named, with what is kept of their positions, and says
--- what else a new order of the wallet $3 depends on at $5: how many live orders it has, and whether it
--- ever had one of the client order id $4. At least one row: without a balance when there is none.
+-- what else a new order of the wallet $3 depends on at $5: how many live orders it has, and which one
+-- it ever had of the client order id $4. At least one row: without a balance when there is none.
 WITH locked AS (
     SELECT balance.wallet_id, balance.asset_id, balance.posted, balance.held, position.cost, position.realized
       FROM unnest($1::uuid[], $2::bigint[]) AS wanted (wallet_id, asset_id)
@@ -428,7 +428,7 @@ WITH locked AS (
      ORDER BY balance.wallet_id, balance.asset_id
        FOR NO KEY UPDATE OF balance
 )
-SELECT facts.open_orders_count, facts.id_is_used, locked.wallet_id, locked.asset_id, locked.posted,
+SELECT facts.open_orders_count, facts.namesake_id, locked.wallet_id, locked.asset_id, locked.posted,
        locked.held, locked.cost, locked.realized
   FROM (
       SELECT (
@@ -437,8 +437,9 @@ SELECT facts.open_orders_count, facts.id_is_used, locked.wallet_id, locked.asset
                   WHERE wallet_id = $3 AND status IN ('OPEN', 'PARTIAL')
                     AND (expires_at_ns IS NULL OR expires_at_ns > $5)
              ) AS open_orders_count,
-             CASE WHEN $4::text IS NULL THEN false
-                  ELSE EXISTS (SELECT FROM ord WHERE wallet_id = $3 AND client_order_id = $4) END AS id_is_used
+             CASE WHEN $4::text IS NOT NULL
+                  THEN (SELECT order_id FROM ord WHERE wallet_id = $3 AND client_order_id = $4)
+             END AS namesake_id
   ) AS facts
   LEFT JOIN locked ON true;
 
@@ -910,6 +911,39 @@ HAVING count(*) FILTER (WHERE role = 'MAKER') <> 1
     OR (min(ord.asset_id) = max(ord.asset_id)) <> (min(ord.side) <> max(ord.side))
     OR CASE WHEN min(ord.asset_id) = max(ord.asset_id) THEN min(fill.price) <> max(fill.price)
             ELSE sum(fill.price) <> 1000000 END
+ LIMIT 100;
+
+-- name: audit_trades_move_what_fills_say
+-- What a trade moved for an account is what its orders got in it: shares against their worth, and fees.
+SELECT format('txn %s, wallet %s, asset %s', txn_seq, wallet_id, asset_id) AS subject,
+       format('moved %s, fills say %s', sum(moved), sum(said)) AS problem
+  FROM (
+      SELECT entry.txn_seq, entry.wallet_id, entry.asset_id, entry.amount AS moved, 0::numeric AS said
+        FROM entry
+        JOIN txn ON txn.seq = entry.txn_seq AND txn.kind = 'TRADE'
+        JOIN wallet ON wallet.wallet_id = entry.wallet_id AND wallet.kind = 'ACCOUNT'
+       UNION ALL
+      SELECT fill.txn_seq, fill.wallet_id, leg.asset_id, 0, leg.amount
+        FROM fill
+        JOIN ord ON ord.order_id = fill.order_id AND ord.wallet_id = fill.wallet_id
+        JOIN asset AS cash ON cash.code = 'USDC'
+       CROSS JOIN LATERAL (SELECT CASE ord.side WHEN 'BUY' THEN 1 ELSE -1 END AS sign) AS way
+       CROSS JOIN LATERAL (
+           VALUES (ord.asset_id, way.sign * fill.shares),
+                  (cash.asset_id, -way.sign * fill.notional - fill.fee)
+       ) AS leg (asset_id, amount)
+  ) AS part
+ GROUP BY txn_seq, wallet_id, asset_id
+HAVING sum(moved) <> sum(said)
+ LIMIT 100;
+
+-- name: audit_closed_markets_have_no_orders
+-- Nothing rests in a market that has ended.
+SELECT format('order %s', ord.order_id) AS subject,
+       format('%s in the closed market %s', ord.status, market.condition_id) AS problem
+  FROM ord
+  JOIN market USING (market_id)
+ WHERE market.status = 'CLOSED' AND ord.status IN ('OPEN', 'PARTIAL')
  LIMIT 100;
 
 -- name: audit_markets_are_backed

@@ -14,7 +14,7 @@ import asyncpg
 from chassis.clock import Clock
 from chassis.db.queries import load_queries
 from chassis.db.tx import Database, Transaction
-from chassis.errors import Code, SealgateError
+from chassis.errors import Code, Detail, SealgateError
 from chassis.limits import MATCHED_ORDERS_COUNT, OPEN_ORDERS_PER_WALLET_COUNT, ORDERS_ENDED_AT_ONCE_COUNT
 from services.wallet.domain.audit import Act
 from services.wallet.domain.listing import KnownMarket, PlacedOrder
@@ -209,8 +209,9 @@ class OrderStorage:
             now_ns,
         )
         # Before what the wallet can afford: an order sent twice has usually spent it already.
-        if rows[0]["id_is_used"]:
-            raise SealgateError(Code.CLIENT_ORDER_ID_USED)
+        if rows[0]["namesake_id"] is not None:
+            detail = Detail("client_order_id", f"is that of order {rows[0]['namesake_id']}")
+            raise SealgateError(Code.CLIENT_ORDER_ID_USED, details=(detail,))
         balances = {
             (row["wallet_id"], row["asset_id"]): Funds(row["posted"], row["held"])
             for row in rows

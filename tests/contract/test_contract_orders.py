@@ -178,7 +178,12 @@ async def test_state_of_things_refuses_an_order_with_its_code(
     token = market.left_token_id
     refused(await trader.order(token, amount="999"), 409, "INSUFFICIENT_BALANCE", paths=["amount"])
     good(await trader.order(token, client_order_id="mine"), 201)
-    refused(await trader.order(token, client_order_id="mine"), 409, "CLIENT_ORDER_ID_USED")
+    refused(
+        await trader.order(token, client_order_id="mine"),
+        409,
+        "CLIENT_ORDER_ID_USED",
+        paths=["client_order_id"],
+    )
     other = await make_trader(cluster)
     crossing = await other.order(market.right_token_id, price="0.6", post_only=True)
     refused(crossing, 409, "ORDER_WOULD_CROSS", paths=["price"])

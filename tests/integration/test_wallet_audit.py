@@ -80,7 +80,7 @@ async def world(database_factory: DatabaseFactory, clock: FakeClock, ids: Counti
 
 async def test_audit_finds_nothing_in_sound_books(world: WalletWorld) -> None:
     """What the service has booked is sound, and there is an audit for it."""
-    assert len(AUDITS) == 13
+    assert len(AUDITS) == 15
     assert await world.broken_rules() == []
 
 

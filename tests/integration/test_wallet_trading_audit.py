@@ -11,6 +11,26 @@ from chassis.testing.fakes import CountingIds, FakeClock
 from services.wallet.app import Breach, audit
 from tests.integration.trading_support import BUY, GTD, SELL, TradingWorld, open_trading
 
+# In the last trade one account gets a millionth of the other's, in balances and in entries alike: every
+# sum and every chain is still right.
+_PAID_BY_ANOTHER: Final = """
+WITH last AS (
+    SELECT entry.txn_seq, entry.leg, entry.wallet_id, entry.asset_id,
+           CASE row_number() OVER (ORDER BY entry.wallet_id) WHEN 1 THEN 1 ELSE -1 END AS slip
+      FROM entry
+      JOIN wallet ON wallet.wallet_id = entry.wallet_id AND wallet.kind = 'ACCOUNT'
+      JOIN asset ON asset.asset_id = entry.asset_id AND asset.code = 'USDC'
+     WHERE entry.txn_seq = (SELECT max(seq) FROM txn WHERE kind = 'TRADE')
+), moved AS (
+    UPDATE balance SET posted = balance.posted + last.slip
+      FROM last
+     WHERE balance.wallet_id = last.wallet_id AND balance.asset_id = last.asset_id
+)
+UPDATE entry SET amount = entry.amount + last.slip, posted_after = entry.posted_after + last.slip
+  FROM last
+ WHERE entry.txn_seq = last.txn_seq AND entry.leg = last.leg
+"""
+
 # Corruption that no statement can cause while the rules are on, and the rules that must see it.
 _CORRUPTION: Final = {
     "a hold too small": (
@@ -42,7 +62,7 @@ _CORRUPTION: Final = {
     ),
     "a fill lost": (
         "DELETE FROM fill WHERE role = 'MAKER'",
-        {"orders_equal_fills", "fills_are_paired", "markets_are_backed"},
+        {"orders_equal_fills", "fills_are_paired", "markets_are_backed", "trades_move_what_fills_say"},
     ),
     "a fee that nobody accrued": (
         "UPDATE ord SET fee_accrued = fee_accrued + 20000 WHERE status = 'FILLED'",
@@ -54,7 +74,23 @@ _CORRUPTION: Final = {
     ),
     "a match of unequal shares": (
         "UPDATE fill SET shares = shares + 1 WHERE role = 'TAKER'",
-        {"fills_are_paired", "orders_equal_fills"},
+        {"fills_are_paired", "orders_equal_fills", "trades_move_what_fills_say"},
+    ),
+    "a fill of another wallet": (
+        "UPDATE fill SET wallet_id = (SELECT wallet_id FROM wallet WHERE kind = 'FEES' LIMIT 1)",
+        {"trades_move_what_fills_say"},
+    ),
+    "an order of another wallet": (
+        """
+        UPDATE ord SET wallet_id = (SELECT wallet_id FROM wallet WHERE kind = 'FEES' LIMIT 1)
+         WHERE status = 'FILLED'
+        """,
+        {"trades_move_what_fills_say"},
+    ),
+    "a trade that one account paid for another": (_PAID_BY_ANOTHER, {"trades_move_what_fills_say"}),
+    "an order that outlived its market": (
+        "UPDATE market SET status = 'CLOSED'",
+        {"closed_markets_have_no_orders"},
     ),
     "collateral that is short": (
         """

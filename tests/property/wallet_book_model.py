@@ -152,6 +152,9 @@ class BookModel:
                 return "INSUFFICIENT_BALANCE"
             cap = lots if cap is None else min(cap, lots)
         entry = Entry(number, ask, cap or 0)
+        best = self._best_against(entry)
+        if best is not None and ask.budget is not None and ask.budget < self._worth_of_lot(entry, best):
+            return "AMOUNT_OUT_OF_RANGE"
         how, fills = self._trade(entry, cap)
         if ask.post_only and (entry.got or how == "OWN"):
             return "ORDER_WOULD_CROSS"
@@ -206,6 +209,11 @@ class BookModel:
             else:
                 fills.append((other, self.lot, price))
         return ("NO_MORE" if how == "ALL" and not entry.got else how), fills
+
+    def _worth_of_lot(self, entry: Entry, other: Entry) -> int:
+        """Which is the least that this market takes."""
+        price = other.left_price if entry.ask.outcome == "LEFT" else ONE - other.left_price
+        return self.lot * price // ONE
 
     def _has_room(self, entry: Entry, cap: int | None, price: int) -> bool:
         if cap is not None and entry.got + self.lot > cap:

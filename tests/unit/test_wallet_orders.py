@@ -95,11 +95,9 @@ def test_an_amount_the_market_does_not_take_hears_the_nearest(
     _check(replace(request, amount=nearest))
 
 
-@pytest.mark.parametrize(
-    ("amount", "nearest"), [("0.000999", "0.001"), ("0", "0.001"), ("9" * 20, "1" + 12 * "0")]
-)
-def test_a_budget_the_market_does_not_take_hears_the_nearest(amount: str, nearest: str) -> None:
-    """The least budget is what the least shares cost at the lowest price there is."""
+@pytest.mark.parametrize(("amount", "nearest"), [("0", "0.000001"), ("9" * 20, "1" + 12 * "0")])
+def test_a_budget_no_market_takes_hears_the_nearest(amount: str, nearest: str) -> None:
+    """How little is too little is the book's to say, if it is anything at all."""
     code, path, message = _refusal(replace(_MARKET, amount=amount))
     assert (code, path) == (Code.AMOUNT_OUT_OF_RANGE, "amount")
     assert message.endswith(f"the nearest is {nearest}")
@@ -131,6 +129,13 @@ def test_an_order_that_arrives_too_late_is_refused() -> None:
     assert (code, path) == (Code.EXPIRATION_OUT_OF_RANGE, "not_after")
     assert message.endswith(f" {_NOW_SECONDS + 1}")
     _check(replace(_LIMIT, not_after=_NOW_SECONDS + 1))
+
+
+def test_a_time_in_milliseconds_is_not_taken_for_one_far_ahead() -> None:
+    """It would never pass, and its sender believe himself safe from an order that arrives late."""
+    code, path, message = _refusal(replace(_LIMIT, not_after=_NOW_SECONDS * 1000))
+    assert (code, path) == (Code.EXPIRATION_OUT_OF_RANGE, "not_after")
+    assert "in Unix seconds" in message
 
 
 @pytest.mark.parametrize(

@@ -116,20 +116,24 @@ def test_a_closed_market_takes_no_order() -> None:
 @pytest.mark.parametrize(
     ("request_", "cash", "message"),
     [
-        (_BUY, 5_049_999, "needs 5.05 USDC, has 5.049999; at most 9.99 SHARES would do"),
-        (_BUY, 0, "needs 5.05 USDC, has 0; no amount would do"),
-        (_BUY, 504_999, "needs 5.05 USDC, has 0.504999; no amount would do"),
-        (_BUY, 505_000, "needs 5.05 USDC, has 0.505; at most 1 SHARES would do"),
+        (_BUY, 5_049_999, "needs 5.05 USDC, fees included, has 5.049999; at most 9.99 SHARES would do"),
+        (_BUY, 0, "needs 5.05 USDC, fees included, has 0; no amount would do"),
+        (_BUY, 504_999, "needs 5.05 USDC, fees included, has 0.504999; no amount would do"),
+        (_BUY, 505_000, "needs 5.05 USDC, fees included, has 0.505; at most 1 SHARES would do"),
         (
             replace(_BUY, units=AmountUnits.USDC),
             5_050_000,
-            "needs 10.1 USDC, has 5.05; at most 5 USDC would do",
+            "needs 10.1 USDC, fees included, has 5.05; at most 5 USDC would do",
         ),
-        (_BUY_MARKET, 4_039_999, "needs 4.04 USDC, has 4.039999; at most 9.99 SHARES would do"),
+        (
+            _BUY_MARKET,
+            4_039_999,
+            "needs 4.04 USDC, fees included, has 4.039999; at most 9.99 SHARES would do",
+        ),
         (
             replace(_BUY_MARKET, units=AmountUnits.USDC, amount="4"),
             4_039_999,
-            "needs 4.04 USDC, has 4.039999; at most 3.999999 USDC would do",
+            "needs 4.04 USDC, fees included, has 4.039999; at most 3.999999 USDC would do",
         ),
     ],
 )
@@ -153,7 +157,7 @@ def test_an_order_that_may_rest_needs_the_worse_of_the_two_fees() -> None:
 
 def test_a_wallet_without_a_balance_has_nothing() -> None:
     """No row is an empty one."""
-    assert _refusal(_BUY)[2] == "needs 5.05 USDC, has 0; no amount would do"
+    assert _refusal(_BUY)[2] == "needs 5.05 USDC, fees included, has 0; no amount would do"
     assert _refusal(replace(_BUY, side=Side.SELL))[2] == "needs 10 SHARES, has 0; no amount would do"
 
 
@@ -234,6 +238,19 @@ def test_what_cannot_be_filled_whole_is_not_filled_at_all(
 ) -> None:
     """FOK hears how much there was."""
     assert _refusal(request_, *book, cash=10**9) == (Code.ORDER_NOT_FILLED, "amount", message)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_budget_for_less_than_the_market_takes_hears_what_the_least_is_worth(side: Side) -> None:
+    """A share is the least here, and it is 0.4 at the best price; that much is taken."""
+    request = replace(_BUY_MARKET, side=side, units=AmountUnits.USDC, amount="0.399999")
+    book = _resting(1, 400, 20, side=Side.SELL if side is Side.BUY else Side.BUY)
+    message = "must be at least 0.4 at the best price; the nearest is 0.4"
+    refusal = _refusal(request, book, cash=10**9, shares=10**9)
+    assert refusal == (Code.AMOUNT_OUT_OF_RANGE, "amount", message)
+    order = _place(replace(request, amount="0.4"), book, cash=10**9, shares=10**9).order
+    assert order is not None
+    assert order.filled == _TERMS.min_shares
 
 
 def test_a_budget_is_spent_when_less_is_left_than_the_next_lot_costs() -> None:

@@ -20,7 +20,7 @@ from services.wallet.domain.market import (
 )
 from services.wallet.domain.matching import Match, RestingOrder, Stop, match
 from services.wallet.domain.money import plain_amount
-from services.wallet.domain.order import AmountUnits, NewOrder, Side, TimeInForce, least_budget
+from services.wallet.domain.order import AmountUnits, NewOrder, Side, TimeInForce
 
 
 def reduced(order: NewOrder, available: int, terms: Terms) -> NewOrder:
@@ -34,6 +34,23 @@ def reduced(order: NewOrder, available: int, terms: Terms) -> NewOrder:
             f"needs {_text(terms.lot)} SHARES at least, has {_text(available)}; no amount would do"
         )
     return replace(order, shares=most if order.shares is None else min(order.shares, most))
+
+
+def check_budget(order: NewOrder, resting: Sequence[RestingOrder], terms: Terms) -> None:
+    """Raises AMOUNT_OUT_OF_RANGE for a MARKET order in USDC that is for less than the market's least.
+
+    `resting` is the other side of the book, best first; where there is none, nothing is too little.
+    """
+    if order.budget is None or not resting:
+        return
+    least = _least_budget(order, resting[0], terms)
+    if order.budget < least:
+        message = f"must be at least {_text(least)} at the best price; the nearest is {_text(least)}"
+        raise SealgateError(Code.AMOUNT_OUT_OF_RANGE, details=(Detail("amount", message),))
+
+
+def _least_budget(order: NewOrder, best: RestingOrder, terms: Terms) -> int:
+    return worth(mirrored(best.left_price, order.outcome), terms.min_shares)
 
 
 def check_match(order: NewOrder, met: Match, resting: Sequence[RestingOrder], terms: Terms) -> None:
@@ -69,7 +86,8 @@ def check_funds(
     most = find(order, account_id, resting, available, terms)
     advice = f"at most {_text(most)} {order.draft.units} would do" if most else "no amount would do"
     unit = AmountUnits.USDC if buys else AmountUnits.SHARES
-    raise _insufficient(f"needs {_text(needed)} {unit}, has {_text(available)}; {advice}")
+    fee = ", fees included" if buys and _fee_bps(order, terms) else ""
+    raise _insufficient(f"needs {_text(needed)} {unit}{fee}, has {_text(available)}; {advice}")
 
 
 def _needed_shares(order: NewOrder, met: Match) -> int:
@@ -92,7 +110,7 @@ def _largest_sell(
     shares = whole_lots(available, terms)
     if order.budget is not None:
         raised = match(replace(order, shares=shares), account_id, resting, terms).notional
-        return raised if raised >= least_budget(terms) else 0
+        return raised if resting and raised >= _least_budget(order, resting[0], terms) else 0
     return _in_units(order, shares, terms)
 
 
@@ -103,7 +121,7 @@ def _largest_buy(
     # With a fee of b on top, rounded up, n is affordable exactly when n * (1 + b) is.
     notional = available * BPS_PER_WHOLE // (BPS_PER_WHOLE + _fee_bps(order, terms))
     if order.budget is not None:
-        return notional if notional >= least_budget(terms) else 0
+        return notional if not resting or notional >= _least_budget(order, resting[0], terms) else 0
     if order.limit is not None:
         return _in_units(order, whole_lots(notional * ONE // order.limit, terms), terms)
     return _in_units(order, match(replace(order, budget=notional), account_id, resting, terms).shares, terms)

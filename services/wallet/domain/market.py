@@ -227,7 +227,9 @@ def token_id(condition_id: str, outcome: Outcome) -> str:
 
 
 def token_id_of(text: str) -> str:
-    """Reads a token id; raises TOKEN_NOT_FOUND for what cannot be one."""
+    """Reads a token id; raises VALIDATION_ERROR for none and TOKEN_NOT_FOUND for what cannot be one."""
+    if not text:
+        raise invalid("token_id", "is required")
     if _TOKEN_ID.fullmatch(text) is None:
         raise SealgateError(Code.TOKEN_NOT_FOUND)
     return text

@@ -57,6 +57,8 @@ def parse_decimal(text: str, scale: int, path: str) -> int:
     Raises VALIDATION_ERROR about `path` for anything but digits with at most one point and at most
     `scale` of them behind it, and for more digits than an amount can have.
     """
+    if not text:
+        raise invalid(path, "is required")
     match = _DECIMAL.fullmatch(text)
     if match is None:
         raise invalid(path, "must be a decimal number such as 12.5, without sign and exponent")

@@ -195,7 +195,8 @@ def check_order(draft: OrderDraft, outcome: Outcome, terms: Terms) -> NewOrder:
         _check_shares(draft.amount, terms)
         return NewOrder(draft, outcome, shares=draft.amount, budget=None)
     if draft.order_type is OrderType.MARKET or draft.price is None:
-        _check_amount_range(draft.amount, least_budget(terms), ORDER_MAX_UNITS)
+        # How little is too little the book says: see `services.wallet.domain.funds.check_budget`.
+        _check_amount_range(draft.amount, 1, ORDER_MAX_UNITS)
         return NewOrder(draft, outcome, shares=None, budget=draft.amount)
     shares = whole_lots(draft.amount * ONE // draft.price, terms)
     if not terms.min_shares <= shares <= terms.max_shares:
@@ -208,11 +209,6 @@ def check_not_expired(draft: OrderDraft, now_ns: int) -> None:
     """Raises EXPIRATION_OUT_OF_RANGE for an order whose time was over before its turn came."""
     if draft.expires_at_ns is not None and draft.expires_at_ns <= now_ns:
         raise _refused(Code.EXPIRATION_OUT_OF_RANGE, "expiration", "has passed while the order waited")
-
-
-def least_budget(terms: Terms) -> int:
-    """The least USDC a MARKET order can be for: what the least shares cost where they are cheapest."""
-    return worth(terms.price_min, terms.min_shares)
 
 
 def _time_in_force(order_type: OrderType, asked: TimeInForce | None) -> TimeInForce:
@@ -234,23 +230,25 @@ def _expires_at_ns(time_in_force: TimeInForce, expiration: int | None, now_ns: i
         raise invalid("expiration", "is needed with GTD")
     # The first second that lies ahead: one that has begun is over.
     first = now_ns // NANOSECONDS_PER_SECOND + 1
-    last = now_ns // NANOSECONDS_PER_SECOND + ORDER_LIFETIME_MAX_SECONDS
-    if not first <= expiration <= last:
-        nearest = min(max(expiration, first), last)
-        raise _refused(
-            Code.EXPIRATION_OUT_OF_RANGE,
-            "expiration",
-            f"must be ahead by at most {ORDER_LIFETIME_MAX_SECONDS} seconds; the nearest is {nearest}",
-        )
+    _check_moment("expiration", expiration, first, now_ns)
     return expiration * NANOSECONDS_PER_SECOND
 
 
 def _check_not_after(not_after: int | None, now_ns: int) -> None:
-    if not_after is not None and not_after * NANOSECONDS_PER_SECOND < now_ns:
-        nearest = -(-now_ns // NANOSECONDS_PER_SECOND)
-        raise _refused(
-            Code.EXPIRATION_OUT_OF_RANGE, "not_after", f"has passed; the nearest that has not is {nearest}"
-        )
+    if not_after is not None:
+        _check_moment("not_after", not_after, -(-now_ns // NANOSECONDS_PER_SECOND), now_ns)
+
+
+def _check_moment(path: str, seconds: int, first: int, now_ns: int) -> None:
+    """Raises EXPIRATION_OUT_OF_RANGE outside of `first` to a year ahead; all in Unix seconds.
+
+    The far end is there for those who count milliseconds.
+    """
+    last = now_ns // NANOSECONDS_PER_SECOND + ORDER_LIFETIME_MAX_SECONDS
+    if not first <= seconds <= last:
+        nearest = min(max(seconds, first), last)
+        message = f"must be {first} to {last} in Unix seconds; the nearest is {nearest}"
+        raise _refused(Code.EXPIRATION_OUT_OF_RANGE, path, message)
 
 
 def _check_price(price: int, terms: Terms) -> None:

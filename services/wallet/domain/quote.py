@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.wallet.domain.funds import check_budget
 from services.wallet.domain.market import ONE, Outcome, Terms, mirrored
 from services.wallet.domain.matching import RestingOrder, match
 from services.wallet.domain.order import (
@@ -50,7 +51,11 @@ def read_quote(
 
 
 def quote(order: NewOrder, resting: Sequence[RestingOrder], terms: Terms) -> Quote:
-    """What an order would come to; `resting` as for `place`. Nobody's account stops it."""
+    """What an order would come to; `resting` as for `place`. Nobody's account stops it.
+
+    Raises AMOUNT_OUT_OF_RANGE as the order would.
+    """
+    check_budget(order, resting, terms)
     met = match(order, None, resting, terms)
     best = mirrored(resting[0].left_price, order.outcome) if resting else 0
     at_best = best * met.shares

@@ -16,7 +16,7 @@ from operator import not_
 from typing import Final
 
 from chassis.errors import Code, SealgateError
-from services.wallet.domain.funds import check_funds, check_match, reduced
+from services.wallet.domain.funds import check_budget, check_funds, check_match, reduced
 from services.wallet.domain.market import Market, MarketStatus, Outcome, Terms, fee_of, mirrored, worth
 from services.wallet.domain.matching import Fill, Match, RestingOrder, Stop, match
 from services.wallet.domain.order import NewOrder, OrderStatus, Side
@@ -208,6 +208,7 @@ def place(
     available = balances.get((taker.wallet_id, paid_asset_id(market, order)), _NOTHING).available
     if order.draft.reduce_only:
         order = reduced(order, available, market.terms)
+    check_budget(order, resting, market.terms)
     met = match(order, taker.account_id, resting, market.terms)
     check_match(order, met, resting, market.terms)
     check_funds(order, taker.account_id, met, resting, available, market.terms)

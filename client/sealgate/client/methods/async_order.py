@@ -45,20 +45,24 @@ class AsyncOrderMethods(AsyncTransport):
     ) -> Order:
         """Places an order; what of it can be filled at once is.
 
+        Fees come on top of what a BUY costs and out of what a SELL brings. An order never meets one of
+        its own account: there it ends, and what is left of it is cancelled.
+
         - `wallet_id`: UUID of the wallet.
         - `token_id`: The outcome's token.
         - `side`: BUY or SELL.
         - `type`: MARKET or LIMIT.
-        - `amount`: How much, in `units`.
+        - `amount`: How much, in `units`, without fees. In USDC a MARKET order must come to the market's
+          least shares at the best price.
         - `units`: USDC or SHARES.
         - `price`: Of LIMIT, required; of MARKET the worst that is acceptable.
         - `time_in_force`: MARKET: FOK (default) or FAK. LIMIT: GTC (default), GTD, FOK or FAK.
-        - `expiration`: When a GTD order ends, Unix seconds.
+        - `expiration`: When a GTD order ends, Unix seconds; at most a year ahead.
         - `post_only`: Refuse it rather than fill any of it at once; LIMIT, GTC or GTD.
-        - `reduce_only`: SELL at most what the wallet has; the amount is lowered to that.
+        - `reduce_only`: SELL at most what the wallet has; the order's shares are lowered to that.
         - `client_order_id`: The caller's own id, unique in the wallet for ever; 1 to 64 of letters,
           digits, `-`, `_`, `.` and `:`.
-        - `not_after`: Refuse it when it arrives later than this, Unix seconds.
+        - `not_after`: Refuse it when it arrives later than this, Unix seconds; at most a year ahead.
         - `idempotency_key`: Names the call for its repeats; absent means a new name.
         - Raises, beside what every call can: `OrderNotFilled`, `PriceOutOfRange`, `PriceOffTick`,
           `AmountOutOfRange`, `AmountOffLot`, `ExpirationOutOfRange`, `TokenNotFound`,

@@ -136,7 +136,7 @@ class Quote:
     """What a MARKET order would come to."""
 
     amount: Decimal
-    """USDC it would cost or bring, without fee."""
+    """USDC it would cost or bring, without the taker's fee."""
     shares: Decimal
     """Shares it would get or give."""
     average_price: Decimal

@@ -364,7 +364,7 @@ class Quote(_message.Message):
     BEST_PRICE_FIELD_NUMBER: _builtins.int
     SLIPPAGE_FIELD_NUMBER: _builtins.int
     amount: _builtins.str
-    """USDC it would cost or bring, without fee."""
+    """USDC it would cost or bring, without the taker's fee."""
     shares: _builtins.str
     """Shares it would get or give."""
     average_price: _builtins.str
@@ -418,7 +418,9 @@ class PlaceOrderRequest(_message.Message):
     type: Global___OrderType.ValueType
     """MARKET or LIMIT."""
     amount: _builtins.str
-    """How much, in `units`."""
+    """How much, in `units`, without fees. In USDC a MARKET order must come to the
+    market's least shares at the best price.
+    """
     units: Global___AmountUnits.ValueType
     """USDC or SHARES."""
     price: _builtins.str
@@ -426,17 +428,17 @@ class PlaceOrderRequest(_message.Message):
     time_in_force: Global___TimeInForce.ValueType
     """MARKET: FOK (default) or FAK. LIMIT: GTC (default), GTD, FOK or FAK."""
     expiration: _builtins.int
-    """When a GTD order ends, Unix seconds."""
+    """When a GTD order ends, Unix seconds; at most a year ahead."""
     post_only: _builtins.bool
     """Refuse it rather than fill any of it at once; LIMIT, GTC or GTD."""
     reduce_only: _builtins.bool
-    """SELL at most what the wallet has; the amount is lowered to that."""
+    """SELL at most what the wallet has; the order's shares are lowered to that."""
     client_order_id: _builtins.str
     """The caller's own id, unique in the wallet for ever; 1 to 64 of letters,
     digits, `-`, `_`, `.` and `:`.
     """
     not_after: _builtins.int
-    """Refuse it when it arrives later than this, Unix seconds."""
+    """Refuse it when it arrives later than this, Unix seconds; at most a year ahead."""
     def __init__(
         self,
         *,

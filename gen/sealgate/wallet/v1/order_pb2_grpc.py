@@ -82,7 +82,9 @@ class OrderServiceServicer:
     """
 
     def PlaceOrder(self, request, context):
-        """Places an order; what of it can be filled at once is.
+        """Places an order; what of it can be filled at once is. Fees come on top of
+        what a BUY costs and out of what a SELL brings. An order never meets one of
+        its own account: there it ends, and what is left of it is cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -17,7 +17,10 @@ class OrderServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.PlaceOrderRequest, _order_pb2.PlaceOrderResponse]
-    """Places an order; what of it can be filled at once is."""
+    """Places an order; what of it can be filled at once is. Fees come on top of
+    what a BUY costs and out of what a SELL brings. An order never meets one of
+    its own account: there it ends, and what is left of it is cancelled.
+    """
     QuoteOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.QuoteOrderRequest, _order_pb2.QuoteOrderResponse]
     """Says what a MARKET order would come to now; changes nothing."""
     GetOrder: _aio.UnaryUnaryMultiCallable[_order_pb2.GetOrderRequest, _order_pb2.GetOrderResponse]
@@ -42,7 +45,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_pb2.PlaceOrderRequest,
         context: _aio.ServicerContext[_order_pb2.PlaceOrderRequest, _abc.Awaitable[_order_pb2.PlaceOrderResponse]],
     ) -> _abc.Awaitable[_order_pb2.PlaceOrderResponse]:
-        """Places an order; what of it can be filled at once is."""
+        """Places an order; what of it can be filled at once is. Fees come on top of
+        what a BUY costs and out of what a SELL brings. An order never meets one of
+        its own account: there it ends, and what is left of it is cancelled.
+        """
 
     @_abc_1.abstractmethod
     def QuoteOrder(
