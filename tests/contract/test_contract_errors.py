@@ -442,7 +442,7 @@ def test_every_code_of_the_table_has_a_case_or_a_reason() -> None:
     assert shown | ELSEWHERE.keys() | LATER.keys() == {code.value for code in ERROR_TABLE}
     assert not shown & (ELSEWHERE.keys() | LATER.keys())
     for code, file in ELSEWHERE.items():
-        assert f', "{code}"' in (Path(__file__).parents[1] / file).read_text("utf-8")
+        assert f'"{code}"' in (Path(__file__).parents[1] / file).read_text("utf-8")
 
 
 async def test_request_id_is_the_callers_own_when_it_is_a_uuid(world: World) -> None:
