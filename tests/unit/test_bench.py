@@ -85,7 +85,11 @@ def test_ratio_compares_neighbours_of_a_round() -> None:
     ("cores_used", "machine", "expected"),
     [
         ({"edge": 0.97, "wallet": 0.5}, 1.5, "edge: its one thread had 0.97 cores"),
-        ({"edge": 0.7, "wallet": 0.6, "postgres": 0.6}, 1.95, "all 2 cores were busy, most of all with edge"),
+        (
+            {"edge": 0.7, "wallet": 0.6, "postgres": 0.6},
+            1.95,
+            "98 % of 2 cores were busy, most of all with edge",
+        ),
         ({"postgres": 1.2, "load": 0.2}, 1.4, "waiting for locks or the disk: 70 % of the cores were busy"),
         ({"edge": 0.6}, 1.9, "; other programs took 1.30 cores from it"),
     ],

@@ -30,7 +30,7 @@ TITLES: Final[Mapping[str, str]] = {
 }
 # From here on all is said to be busy: what is left goes into switching between processes.
 _BUSY_CORES: Final = 0.85
-_BUSY_MACHINE: Final = 0.93
+_BUSY_MACHINE: Final = 0.85
 # A process a connection: no single one of them is the limit.
 _MANY_PROCESSES: Final = frozenset({"postgres"})
 # From here on somebody else's work on the machine makes the figures doubtful.
@@ -114,7 +114,9 @@ def limit(one: Round, cores_count: int) -> str:
     if busiest not in _MANY_PROCESSES and cores >= _BUSY_CORES:
         what = f"{busiest}: its one thread had {cores:.2f} cores, the libraries' own threads counted in"
     elif part >= _BUSY_MACHINE:
-        what = f"the processor: all {cores_count} cores were busy, most of all with {busiest}"
+        what = (
+            f"the processor: {100 * part:.0f} % of {cores_count} cores were busy, most of all with {busiest}"
+        )
     else:
         what = f"waiting for locks or the disk: {100 * part:.0f} % of the cores were busy"
     others = one.machine_cores_used - sum(one.cores_used.values())
