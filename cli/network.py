@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import itertools
+import os
 import re
 import socket
 from dataclasses import dataclass
 from typing import Final
+
+# Below those that the kernel gives to outgoing connections: what is free here now is still free when the
+# server has started that it is for. Each call goes on where the last one ended, each process elsewhere.
+_FREE_PORTS: Final = range(20_000, 32_768)
+_next_free: Final = itertools.count(61 * os.getpid())
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 
@@ -46,6 +53,13 @@ def bind_or_none(host: str, port: int) -> socket.socket | None:
 
     Raises OSError for an address that this process cannot have.
     """
+    if port != 0:
+        return _bind(host, port)
+    tries = (_bind(host, _FREE_PORTS[next(_next_free) % len(_FREE_PORTS)]) for _ in _FREE_PORTS)
+    return next((listener for listener in tries if listener is not None), None)
+
+
+def _bind(host: str, port: int) -> socket.socket | None:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         # As the servers do it: connections that are merely closing do not count.

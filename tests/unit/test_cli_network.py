@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cli.network import Address, bind_or_none, parse_address
@@ -62,3 +64,16 @@ def test_port_raises_when_the_address_is_not_of_this_machine() -> None:
     """An address nobody here can have is an error of its own, not a taken port."""
     with pytest.raises(OSError, match="assign"):
         bind_or_none("192.0.2.1", 0)
+
+
+def test_free_port_is_none_that_an_outgoing_connection_is_given() -> None:
+    """It is to be free still when the server starts that it was found for; and no two finds are one."""
+    ports = set()
+    for _ in range(8):
+        listener = bind_or_none("127.0.0.1", 0)
+        assert listener is not None
+        with listener:
+            ports.add(listener.getsockname()[1])
+    assert len(ports) == 8
+    lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    assert max(ports) < lowest_outgoing
