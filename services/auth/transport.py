@@ -9,14 +9,14 @@ from typing import Any
 
 import grpc
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.clock import Clock
 from chassis.errors import Code, SealgateError, invalid
 from chassis.identity import Identity
 from chassis.ids import Ids, parse_uuid
 from chassis.limits import LIST_ACCOUNTS_DEFAULT_COUNT, LIST_ACCOUNTS_MAX_COUNT
 from chassis.rpc import context as request_context
+from chassis.rpc.timestamps import timestamp, timestamp_or_none
 from sealgate.auth.v1 import (
     account_pb2,
     account_pb2_grpc,
@@ -190,7 +190,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             credential_id=identity.credential_id,
             scopes=sorted(identity.scopes),
             subaccount_index=identity.subaccount_index,
-            expires_at=None if expires_at_ns is None else _timestamp(expires_at_ns),
+            expires_at=timestamp_or_none(expires_at_ns),
         )
 
     async def ExpireCurrentSession(
@@ -206,8 +206,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             account_id=str(session.account_id),
             session_id=str(session.session_id),
             session_token=self._tokens.sign(session),
-            created_at=_timestamp(session.created_at_ns),
-            expires_at=_timestamp(session.expires_at_ns),
+            created_at=timestamp(session.created_at_ns),
+            expires_at=timestamp(session.expires_at_ns),
         )
 
 
@@ -351,11 +351,6 @@ def _json(value: Value) -> JsonValue:
     return plain
 
 
-def _timestamp(at_ns: int) -> Timestamp:
-    seconds, nanos = divmod(at_ns, NANOSECONDS_PER_SECOND)
-    return Timestamp(seconds=seconds, nanos=nanos)
-
-
 def _project(project: Project) -> project_pb2.Project:
     return project_pb2.Project(
         project_id=str(project.project_id),
@@ -367,8 +362,8 @@ def _project(project: Project) -> project_pb2.Project:
             idle_timeout_seconds=project.session_policy.idle_timeout_seconds,
             absolute_cap_seconds=project.session_policy.absolute_cap_seconds,
         ),
-        created_at=_timestamp(project.created_at_ns),
-        updated_at=_timestamp(project.updated_at_ns),
+        created_at=timestamp(project.created_at_ns),
+        updated_at=timestamp(project.updated_at_ns),
     )
 
 
@@ -381,17 +376,17 @@ def _account(account: Account) -> account_pb2.Account:
         account_number=account.account_number,
         metadata=metadata,
         status=passport_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{account.status}"),
-        created_at=_timestamp(account.created_at_ns),
-        updated_at=_timestamp(account.updated_at_ns),
+        created_at=timestamp(account.created_at_ns),
+        updated_at=timestamp(account.updated_at_ns),
     )
 
 
 def _session(session: Session) -> session_pb2.Session:
     return session_pb2.Session(
         session_id=str(session.session_id),
-        created_at=_timestamp(session.created_at_ns),
-        last_used_at=_timestamp(session.last_used_at_ns),
-        expires_at=_timestamp(session.expires_at_ns),
+        created_at=timestamp(session.created_at_ns),
+        last_used_at=timestamp(session.last_used_at_ns),
+        expires_at=timestamp(session.expires_at_ns),
         user_agent=session.birth.user_agent,
         address=session.birth.address,
     )

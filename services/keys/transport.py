@@ -14,6 +14,7 @@ from chassis.errors import Code, SealgateError, invalid
 from chassis.ids import Ids, parse_uuid
 from chassis.methods import CredentialKind
 from chassis.rpc import context as request_context
+from chassis.rpc.timestamps import timestamp, timestamp_or_none
 from chassis.secrets import ApiKeyPair, parse_public_key, public_key_text
 from sealgate.common.v1 import passport_pb2
 from sealgate.keys.v1 import (
@@ -313,15 +314,6 @@ def _nanoseconds(moment: Timestamp) -> int:
     return moment.seconds * NANOSECONDS_PER_SECOND + moment.nanos
 
 
-def _timestamp(at_ns: int) -> Timestamp:
-    seconds, nanos = divmod(at_ns, NANOSECONDS_PER_SECOND)
-    return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def _optional_timestamp(at_ns: int | None) -> Timestamp | None:
-    return None if at_ns is None else _timestamp(at_ns)
-
-
 def _message(key: ApiKey, now_ns: int) -> api_key_pb2.ApiKey:
     return api_key_pb2.ApiKey(
         public_key=public_key_text(key.public_key),
@@ -330,12 +322,12 @@ def _message(key: ApiKey, now_ns: int) -> api_key_pb2.ApiKey:
         origins=key.rights.origins,
         subaccount_index=key.rights.subaccount_index,
         active=key.is_live(now_ns),
-        created_at=_timestamp(key.created_at_ns),
-        updated_at=_timestamp(key.updated_at_ns),
-        expires_at=_optional_timestamp(key.rights.expires_at_ns),
-        last_used_at=_optional_timestamp(key.last_used_at_ns),
+        created_at=timestamp(key.created_at_ns),
+        updated_at=timestamp(key.updated_at_ns),
+        expires_at=timestamp_or_none(key.rights.expires_at_ns),
+        last_used_at=timestamp_or_none(key.last_used_at_ns),
         replaced_by=None if key.replaced_by is None else public_key_text(key.replaced_by),
-        retires_at=_optional_timestamp(key.retires_at_ns),
+        retires_at=timestamp_or_none(key.retires_at_ns),
     )
 
 
@@ -348,7 +340,7 @@ def _issued(pair: ApiKeyPair, key: ApiKey, now_ns: int) -> api_key_pb2.IssuedApi
         origins=key.rights.origins,
         subaccount_index=key.rights.subaccount_index,
         active=key.is_live(now_ns),
-        created_at=_timestamp(key.created_at_ns),
-        updated_at=_timestamp(key.updated_at_ns),
-        expires_at=_optional_timestamp(key.rights.expires_at_ns),
+        created_at=timestamp(key.created_at_ns),
+        updated_at=timestamp(key.updated_at_ns),
+        expires_at=timestamp_or_none(key.rights.expires_at_ns),
     )

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from chassis.clock import Clock
+from chassis.rpc.timestamps import timestamp, timestamp_or_none
 from sealgate.wallet.v1 import market_pb2, market_pb2_grpc
 from services.wallet.domain.listing import Level, ShownEvent, ShownMarket
 from services.wallet.domain.market import ONE, SCALE, MarketStatus, condition_id_of
 from services.wallet.ports import MarketStore
-from services.wallet.transport.messages import Context, amount_text, page_of, timestamp, timestamp_or_none
+from services.wallet.transport.messages import Context, amount_text, page_of
 
 # What nobody keeps.
 _NOT_KEPT = "0"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.clock import NANOSECONDS_PER_SECOND, Clock
+from chassis.clock import Clock
 from chassis.rpc import context as request_context
 from services.wallet.domain.audit import Act, ActorKind
 from services.wallet.domain.market import SCALE
@@ -62,17 +61,6 @@ def page_of(request: PageRequest) -> Page:
         request.limit if request.HasField("limit") else None,
         request.offset if request.HasField("offset") else None,
     )
-
-
-def timestamp(at_ns: int) -> Timestamp:
-    """Unix nanoseconds as protobuf has them."""
-    seconds, nanos = divmod(at_ns, NANOSECONDS_PER_SECOND)
-    return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def timestamp_or_none(at_ns: int | None) -> Timestamp | None:
-    """As `timestamp`; None is absent."""
-    return None if at_ns is None else timestamp(at_ns)
 
 
 def amount_text(units: int) -> str:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.errors import invalid
 from chassis.ids import Ids
+from chassis.rpc.timestamps import timestamp
 from sealgate.wallet.v1 import operator_pb2, operator_pb2_grpc
 from services.wallet.domain.deposit import Deposit, check_reference
 from services.wallet.domain.market import condition_id_of, read_terms
@@ -16,7 +17,7 @@ from services.wallet.domain.new_market import read_new_market
 from services.wallet.domain.wallet import wallet_id_of
 from services.wallet.ports import DepositStore, MarketStore, OrderStore
 from services.wallet.transport.market import listed_market_message
-from services.wallet.transport.messages import Context, act_of_operator, timestamp
+from services.wallet.transport.messages import Context, act_of_operator
 
 _OptionalText = Literal[
     "event_id", "event_title", "left_outcome", "right_outcome", "tick", "lot", "min_amount"

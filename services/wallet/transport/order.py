@@ -9,6 +9,7 @@ from typing import Final
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError, invalid
 from chassis.ids import Ids, parse_uuid
+from chassis.rpc.timestamps import timestamp, timestamp_or_none
 from sealgate.wallet.v1 import order_pb2, order_pb2_grpc
 from services.wallet.domain.listing import ListedOrder, ListedTrade, PlacedOrder
 from services.wallet.domain.market import token_id_of
@@ -27,15 +28,7 @@ from services.wallet.domain.quote import Quote, quote, read_quote
 from services.wallet.domain.wallet import wallet_id_of
 from services.wallet.ports import ListingStore, MarketStore, OrderStore
 from services.wallet.transport.market import event_message, market_message
-from services.wallet.transport.messages import (
-    Context,
-    act_of_caller,
-    amount_text,
-    page_of,
-    reach,
-    timestamp,
-    timestamp_or_none,
-)
+from services.wallet.transport.messages import Context, act_of_caller, amount_text, page_of, reach
 
 # Who matches orders.
 _VENUE: Final = "embedded"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from chassis.clock import Clock
+from chassis.rpc.timestamps import timestamp
 from sealgate.wallet.v1 import position_pb2, position_pb2_grpc
 from services.wallet.domain.listing import ListedPosition
 from services.wallet.domain.market import Outcome, mirrored
@@ -14,7 +15,7 @@ from services.wallet.domain.position import valuation
 from services.wallet.domain.wallet import wallet_id_of
 from services.wallet.ports import ListingStore
 from services.wallet.transport.market import event_message, market_message
-from services.wallet.transport.messages import Context, amount_text, page_of, reach, timestamp
+from services.wallet.transport.messages import Context, amount_text, page_of, reach
 
 # Digits behind the point of a percentage.
 _PERCENT_SCALE: Final = 2

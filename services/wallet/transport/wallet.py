@@ -8,6 +8,7 @@ from typing import Final
 
 from chassis.clock import Clock
 from chassis.ids import Ids
+from chassis.rpc.timestamps import timestamp
 from sealgate.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from services.wallet.domain.money import format_amount
 from services.wallet.domain.statement import Holding, Transfer, TransferKind, WalletBalance
@@ -20,7 +21,7 @@ from services.wallet.domain.wallet import (
     wallet_id_of,
 )
 from services.wallet.ports import WalletStore
-from services.wallet.transport.messages import Context, act_of_caller, page_of, reach, timestamp
+from services.wallet.transport.messages import Context, act_of_caller, page_of, reach
 
 _KINDS: Final = {
     TransferKind.DEPOSIT: wallet_pb2.TRANSFER_KIND_DEPOSIT,
