@@ -156,6 +156,26 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     """The wallet has as many open orders as it may."""
     ERROR_CODE_KEY_ALREADY_ROTATED: _ErrorCode.ValueType  # 66
     """The key was already replaced by another."""
+    ERROR_CODE_DEVICE_KEY_NOT_FOUND: _ErrorCode.ValueType  # 67
+    """There is no such device key."""
+    ERROR_CODE_SUBACCOUNT_NOT_FOUND: _ErrorCode.ValueType  # 68
+    """There is no such subaccount."""
+    ERROR_CODE_WITHDRAWAL_NOT_FOUND: _ErrorCode.ValueType  # 69
+    """There is no such withdrawal."""
+    ERROR_CODE_CHAIN_NOT_FOUND: _ErrorCode.ValueType  # 70
+    """There is no such chain."""
+    ERROR_CODE_MASTER_KEY_EXISTS: _ErrorCode.ValueType  # 71
+    """The account has had a master key already."""
+    ERROR_CODE_SUBACCOUNT_LIMIT_REACHED: _ErrorCode.ValueType  # 72
+    """The account has as many subaccounts as it may."""
+    ERROR_CODE_ADDRESS_LIMIT_REACHED: _ErrorCode.ValueType  # 73
+    """The account has as many withdrawal addresses as it may."""
+    ERROR_CODE_ADDRESS_NOT_USABLE: _ErrorCode.ValueType  # 74
+    """The address is not registered for withdrawals, or has to wait still."""
+    ERROR_CODE_WITHDRAWAL_LIMIT_REACHED: _ErrorCode.ValueType  # 75
+    """The account has withdrawn as much as it may for now."""
+    ERROR_CODE_WITHDRAWAL_STATE_CONFLICT: _ErrorCode.ValueType  # 76
+    """The withdrawal is past that state."""
 
 class ErrorCode(_ErrorCode, metaclass=_ErrorCodeEnumTypeWrapper):
     """What can go wrong. Generated from the error table by `make gen`; the reason of
@@ -297,4 +317,24 @@ ERROR_CODE_ORDER_LIMIT_REACHED: ErrorCode.ValueType  # 65
 """The wallet has as many open orders as it may."""
 ERROR_CODE_KEY_ALREADY_ROTATED: ErrorCode.ValueType  # 66
 """The key was already replaced by another."""
+ERROR_CODE_DEVICE_KEY_NOT_FOUND: ErrorCode.ValueType  # 67
+"""There is no such device key."""
+ERROR_CODE_SUBACCOUNT_NOT_FOUND: ErrorCode.ValueType  # 68
+"""There is no such subaccount."""
+ERROR_CODE_WITHDRAWAL_NOT_FOUND: ErrorCode.ValueType  # 69
+"""There is no such withdrawal."""
+ERROR_CODE_CHAIN_NOT_FOUND: ErrorCode.ValueType  # 70
+"""There is no such chain."""
+ERROR_CODE_MASTER_KEY_EXISTS: ErrorCode.ValueType  # 71
+"""The account has had a master key already."""
+ERROR_CODE_SUBACCOUNT_LIMIT_REACHED: ErrorCode.ValueType  # 72
+"""The account has as many subaccounts as it may."""
+ERROR_CODE_ADDRESS_LIMIT_REACHED: ErrorCode.ValueType  # 73
+"""The account has as many withdrawal addresses as it may."""
+ERROR_CODE_ADDRESS_NOT_USABLE: ErrorCode.ValueType  # 74
+"""The address is not registered for withdrawals, or has to wait still."""
+ERROR_CODE_WITHDRAWAL_LIMIT_REACHED: ErrorCode.ValueType  # 75
+"""The account has withdrawn as much as it may for now."""
+ERROR_CODE_WITHDRAWAL_STATE_CONFLICT: ErrorCode.ValueType  # 76
+"""The withdrawal is past that state."""
 Global___ErrorCode: _TypeAlias = ErrorCode  # noqa: Y015

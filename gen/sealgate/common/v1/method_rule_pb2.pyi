@@ -72,6 +72,10 @@ class _CredentialKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Creden
     """`X-API-KEY: sk_…` or `Authorization: Bearer sk_…`, an account API key."""
     CREDENTIAL_KIND_DEVICE_KEY: _CredentialKind.ValueType  # 4
     """`X-DEVICE-KEY: dk_…`, a device key."""
+    CREDENTIAL_KIND_MASTER_KEY: _CredentialKind.ValueType  # 5
+    """An Ed25519 signature by a master key of the account."""
+    CREDENTIAL_KIND_SESSION_KEY: _CredentialKind.ValueType  # 6
+    """An Ed25519 signature by a session key that a master key minted."""
 
 class CredentialKind(_CredentialKind, metaclass=_CredentialKindEnumTypeWrapper):
     """The kinds of credential that can identify a request."""
@@ -86,6 +90,10 @@ CREDENTIAL_KIND_ACCOUNT_API_KEY: CredentialKind.ValueType  # 3
 """`X-API-KEY: sk_…` or `Authorization: Bearer sk_…`, an account API key."""
 CREDENTIAL_KIND_DEVICE_KEY: CredentialKind.ValueType  # 4
 """`X-DEVICE-KEY: dk_…`, a device key."""
+CREDENTIAL_KIND_MASTER_KEY: CredentialKind.ValueType  # 5
+"""An Ed25519 signature by a master key of the account."""
+CREDENTIAL_KIND_SESSION_KEY: CredentialKind.ValueType  # 6
+"""An Ed25519 signature by a session key that a master key minted."""
 Global___CredentialKind: _TypeAlias = CredentialKind  # noqa: Y015
 
 class _Scope:
@@ -260,6 +268,34 @@ RATE_CLASS_NONE: RateClass.ValueType  # 5
 """Not counted: open, internal and operator methods."""
 Global___RateClass: _TypeAlias = RateClass  # noqa: Y015
 
+class _SignerNeed:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SignerNeedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignerNeed.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SIGNER_NEED_UNSPECIFIED: _SignerNeed.ValueType  # 0
+    """Not stated; never in a rule."""
+    SIGNER_NEED_FULL_ACCESS: _SignerNeed.ValueType  # 1
+    """Its role is FULL_ACCESS."""
+    SIGNER_NEED_ADMIN_ROOTED: _SignerNeed.ValueType  # 2
+    """A master key that reaches the whole account, or a session key that such a
+    one minted without pinning it.
+    """
+
+class SignerNeed(_SignerNeed, metaclass=_SignerNeedEnumTypeWrapper):
+    """What the key behind a signed request must be, beside its kind."""
+
+SIGNER_NEED_UNSPECIFIED: SignerNeed.ValueType  # 0
+"""Not stated; never in a rule."""
+SIGNER_NEED_FULL_ACCESS: SignerNeed.ValueType  # 1
+"""Its role is FULL_ACCESS."""
+SIGNER_NEED_ADMIN_ROOTED: SignerNeed.ValueType  # 2
+"""A master key that reaches the whole account, or a session key that such a
+one minted without pinning it.
+"""
+Global___SignerNeed: _TypeAlias = SignerNeed  # noqa: Y015
+
 @_typing.final
 class MethodRule(_message.Message):
     """Everything the platform needs to know about one method. Authorization, the
@@ -282,6 +318,8 @@ class MethodRule(_message.Message):
     LIST_FIELD_FIELD_NUMBER: _builtins.int
     OBJECT_FIELD_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    SIGNER_NEEDS_FIELD_NUMBER: _builtins.int
+    PAYLOAD_MESSAGE_FIELD_NUMBER: _builtins.int
     exposure: Global___Exposure.ValueType
     """Who can reach the method."""
     scope: Global___Scope.ValueType
@@ -297,26 +335,36 @@ class MethodRule(_message.Message):
     rate_class: Global___RateClass.ValueType
     """Which limit counts it."""
     request_type: _builtins.int
-    """The signed request type it takes; 0 means it is not signed."""
+    """The signed request type it takes; 0 means that its request carries no signed
+    payload.
+    """
     subject_account_field: _builtins.str
     """The request field that names the account a project key acts on."""
     list_field: _builtins.str
     """The response field that becomes the bare array of the REST answer."""
     object_field: _builtins.str
     """The response field that becomes the bare object of the REST answer."""
+    payload_message: _builtins.str
+    """The message that the signed payload's body is, with its package."""
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The services that may call an INTERNAL method."""
 
     @_builtins.property
     def accepts(self) -> _containers.RepeatedScalarFieldContainer[Global___CredentialKind.ValueType]:
-        """The credential kinds a PUBLIC method accepts."""
+        """The credential kinds a PUBLIC method accepts. A method for master or session
+        keys is signed: its request carries the signature, and no other kind will do.
+        """
 
     @_builtins.property
     def refusals(self) -> _containers.RepeatedScalarFieldContainer[_error_code_pb2.ErrorCode.ValueType]:
         """What it refuses beyond what its credentials, its path and the form of a
         request bring along.
         """
+
+    @_builtins.property
+    def signer_needs(self) -> _containers.RepeatedScalarFieldContainer[Global___SignerNeed.ValueType]:
+        """What the key that signed must be."""
 
     def __init__(
         self,
@@ -335,10 +383,12 @@ class MethodRule(_message.Message):
         list_field: _builtins.str = ...,
         object_field: _builtins.str = ...,
         refusals: _abc.Iterable[_error_code_pb2.ErrorCode.ValueType] | None = ...,
+        signer_needs: _abc.Iterable[Global___SignerNeed.ValueType] | None = ...,
+        payload_message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "callers", b"callers", "effect", b"effect", "envelope", b"envelope", "exposure", b"exposure", "list_field", b"list_field", "module", b"module", "object_field", b"object_field", "rate_class", b"rate_class", "refusals", b"refusals", "request_type", b"request_type", "scope", b"scope", "subject_account_field", b"subject_account_field", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "callers", b"callers", "effect", b"effect", "envelope", b"envelope", "exposure", b"exposure", "list_field", b"list_field", "module", b"module", "object_field", b"object_field", "payload_message", b"payload_message", "rate_class", b"rate_class", "refusals", b"refusals", "request_type", b"request_type", "scope", b"scope", "signer_needs", b"signer_needs", "subject_account_field", b"subject_account_field", "success_status", b"success_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -168,7 +168,7 @@ class PassportClaims(_message.Message):
     credential_kind: _method_rule_pb2.CredentialKind.ValueType
     """What kind of credential was shown."""
     credential_id: _builtins.str
-    """Its public name: a session id or a `pk_…` public key."""
+    """Its public name: a session's or a device key's id, or a `pk_…` public key."""
     subaccount_index: _builtins.int
     """The only subaccount it sees; absent means all."""
     channel: Global___Channel.ValueType

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sealgate.common.v1 import method_rule_pb2 as _method_rule_pb2
+from sealgate.keys.v1 import signer_facts_pb2 as _signer_facts_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -187,3 +188,121 @@ class FenceAccountResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FenceAccountResponse: _TypeAlias = FenceAccountResponse  # noqa: Y015
+
+@_typing.final
+class ResolveDeviceKeyRequest(_message.Message):
+    """Names a device key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    """BLAKE2b-256 of the 32 secret bytes."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDeviceKeyRequest: _TypeAlias = ResolveDeviceKeyRequest  # noqa: Y015
+
+@_typing.final
+class ResolveDeviceKeyResponse(_message.Message):
+    """The device key's facts; all but `state` are empty unless it is live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    DEVICE_KEY_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    SUBACCOUNT_INDEX_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_NS_FIELD_NUMBER: _builtins.int
+    state: Global___ApiKeyState.ValueType
+    """Whether it works."""
+    device_key_id: _builtins.str
+    """UUIDv7 of the device key."""
+    project_id: _builtins.str
+    """The project it belongs to."""
+    account_id: _builtins.str
+    """The account it belongs to."""
+    subaccount_index: _builtins.int
+    """The only subaccount it sees; absent means all."""
+    expires_at_ns: _builtins.int
+    """When it ends if it is not used again."""
+    def __init__(
+        self,
+        *,
+        state: Global___ApiKeyState.ValueType = ...,
+        device_key_id: _builtins.str = ...,
+        project_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        subaccount_index: _builtins.int | None = ...,
+        expires_at_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "device_key_id", b"device_key_id", "expires_at_ns", b"expires_at_ns", "project_id", b"project_id", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
+    _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
+
+Global___ResolveDeviceKeyResponse: _TypeAlias = ResolveDeviceKeyResponse  # noqa: Y015
+
+@_typing.final
+class GetSignerFactsRequest(_message.Message):
+    """Names a key of an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """UUID of the account."""
+    public_key: _builtins.bytes
+    """32 bytes, Ed25519."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSignerFactsRequest: _TypeAlias = GetSignerFactsRequest  # noqa: Y015
+
+@_typing.final
+class GetSignerFactsResponse(_message.Message):
+    """What is known of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _signer_facts_pb2.SignerFacts:
+        """Absent when the account has never had such a key."""
+
+    def __init__(
+        self,
+        *,
+        facts: _signer_facts_pb2.SignerFacts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_facts", b"_facts", "facts", b"facts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_facts", b"_facts", "facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__facts: _TypeAlias = _typing.Literal["facts"]  # noqa: Y015
+    _WhichOneofArgType__facts: _TypeAlias = _typing.Literal["_facts", b"_facts"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__facts) -> _WhichOneofReturnType__facts | None: ...
+
+Global___GetSignerFactsResponse: _TypeAlias = GetSignerFactsResponse  # noqa: Y015

@@ -40,6 +40,16 @@ class ResolutionServiceStub:
                 request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveApiKeyRequest.SerializeToString,
                 response_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveApiKeyResponse.FromString,
                 _registered_method=True)
+        self.ResolveDeviceKey = channel.unary_unary(
+                '/sealgate.keys.v1.ResolutionService/ResolveDeviceKey',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyResponse.FromString,
+                _registered_method=True)
+        self.GetSignerFacts = channel.unary_unary(
+                '/sealgate.keys.v1.ResolutionService/GetSignerFacts',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsResponse.FromString,
+                _registered_method=True)
         self.FenceAccount = channel.unary_unary(
                 '/sealgate.keys.v1.ResolutionService/FenceAccount',
                 request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.FenceAccountRequest.SerializeToString,
@@ -53,6 +63,21 @@ class ResolutionServiceServicer:
 
     def ResolveApiKey(self, request, context):
         """Looks an API key up by its public half and notes that it was used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveDeviceKey(self, request, context):
+        """Looks a device key up by the digest of its secret and notes that it was used,
+        which moves its idle end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSignerFacts(self, request, context):
+        """Returns the facts of a master or session key, revoked or not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +98,16 @@ def add_ResolutionServiceServicer_to_server(servicer, server):
                     servicer.ResolveApiKey,
                     request_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveApiKeyRequest.FromString,
                     response_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveApiKeyResponse.SerializeToString,
+            ),
+            'ResolveDeviceKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveDeviceKey,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyResponse.SerializeToString,
+            ),
+            'GetSignerFacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSignerFacts,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsResponse.SerializeToString,
             ),
             'FenceAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.FenceAccount,
@@ -108,6 +143,60 @@ class ResolutionService:
             '/sealgate.keys.v1.ResolutionService/ResolveApiKey',
             sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveApiKeyRequest.SerializeToString,
             sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveDeviceKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.ResolutionService/ResolveDeviceKey',
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSignerFacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.ResolutionService/GetSignerFacts',
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,12 @@ class ResolutionServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ResolveApiKey: _aio.UnaryUnaryMultiCallable[_resolution_pb2.ResolveApiKeyRequest, _resolution_pb2.ResolveApiKeyResponse]
     """Looks an API key up by its public half and notes that it was used."""
+    ResolveDeviceKey: _aio.UnaryUnaryMultiCallable[_resolution_pb2.ResolveDeviceKeyRequest, _resolution_pb2.ResolveDeviceKeyResponse]
+    """Looks a device key up by the digest of its secret and notes that it was used,
+    which moves its idle end.
+    """
+    GetSignerFacts: _aio.UnaryUnaryMultiCallable[_resolution_pb2.GetSignerFactsRequest, _resolution_pb2.GetSignerFactsResponse]
+    """Returns the facts of a master or session key, revoked or not."""
     FenceAccount: _aio.UnaryUnaryMultiCallable[_resolution_pb2.FenceAccountRequest, _resolution_pb2.FenceAccountResponse]
     """Refuses from now on to issue anything to an account under an identity older
     than `account_version`. When it has answered, no such issue commits later.
@@ -33,6 +39,24 @@ class ResolutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_resolution_pb2.ResolveApiKeyRequest, _abc.Awaitable[_resolution_pb2.ResolveApiKeyResponse]],
     ) -> _abc.Awaitable[_resolution_pb2.ResolveApiKeyResponse]:
         """Looks an API key up by its public half and notes that it was used."""
+
+    @_abc_1.abstractmethod
+    def ResolveDeviceKey(
+        self,
+        request: _resolution_pb2.ResolveDeviceKeyRequest,
+        context: _aio.ServicerContext[_resolution_pb2.ResolveDeviceKeyRequest, _abc.Awaitable[_resolution_pb2.ResolveDeviceKeyResponse]],
+    ) -> _abc.Awaitable[_resolution_pb2.ResolveDeviceKeyResponse]:
+        """Looks a device key up by the digest of its secret and notes that it was used,
+        which moves its idle end.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSignerFacts(
+        self,
+        request: _resolution_pb2.GetSignerFactsRequest,
+        context: _aio.ServicerContext[_resolution_pb2.GetSignerFactsRequest, _abc.Awaitable[_resolution_pb2.GetSignerFactsResponse]],
+    ) -> _abc.Awaitable[_resolution_pb2.GetSignerFactsResponse]:
+        """Returns the facts of a master or session key, revoked or not."""
 
     @_abc_1.abstractmethod
     def FenceAccount(

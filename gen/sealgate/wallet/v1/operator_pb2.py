@@ -25,9 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from sealgate.common.v1 import method_rule_pb2 as sealgate_dot_common_dot_v1_dot_method__rule__pb2
 from sealgate.wallet.v1 import market_pb2 as sealgate_dot_wallet_dot_v1_dot_market__pb2
+from sealgate.wallet.v1 import signed_body_pb2 as sealgate_dot_wallet_dot_v1_dot_signed__body__pb2
+from sealgate.wallet.v1 import withdrawal_pb2 as sealgate_dot_wallet_dot_v1_dot_withdrawal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealgate/wallet/v1/operator.proto\x12\x12sealgate.wallet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sealgate/common/v1/method_rule.proto\x1a\x1fsealgate/wallet/v1/market.proto\"t\n\x14RecordDepositRequest\x12\x0c\n\x04rail\x18\x01 \x01(\t\x12\x14\n\x0c\x65xternal_ref\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\r\n\x05\x61sset\x18\x04 \x01(\t\x12\x16\n\x06\x61mount\x18\x05 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01\"\x80\x01\n\x15RecordDepositResponse\x12\x0f\n\x07txn_seq\x18\x01 \x01(\x03\x12\x14\n\x0cposted_after\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\xd4\x03\n\x13\x43reateMarketRequest\x12\x15\n\x08\x65vent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x65vent_title\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x19\n\x0cleft_outcome\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x1a\n\rright_outcome\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x19\n\x04tick\x18\x08 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01H\x04\x88\x01\x01\x12\x18\n\x03lot\x18\t \x01(\tB\x06\x92\xe7\x18\x02\x08\x01H\x05\x88\x01\x01\x12\x1f\n\nmin_amount\x18\n \x01(\tB\x06\x92\xe7\x18\x02\x08\x01H\x06\x88\x01\x01\x12\x15\n\rmaker_fee_bps\x18\x0b \x01(\r\x12\x15\n\rtaker_fee_bps\x18\x0c \x01(\r\x12+\n\x07\x65nds_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04tags\x18\x0e \x03(\tB\x0b\n\t_event_idB\x0e\n\x0c_event_titleB\x0f\n\r_left_outcomeB\x10\n\x0e_right_outcomeB\x07\n\x05_tickB\x06\n\x04_lotB\r\n\x0b_min_amount\"H\n\x14\x43reateMarketResponse\x12\x30\n\x06market\x18\x01 \x01(\x0b\x32 .sealgate.wallet.v1.ListedMarket\"*\n\x12\x43loseMarketRequest\x12\x14\n\x0c\x63ondition_id\x18\x01 \x01(\t\"f\n\x13\x43loseMarketResponse\x12\x30\n\x06market\x18\x01 \x01(\x0b\x32 .sealgate.wallet.v1.ListedMarket\x12\x1d\n\x15\x63\x61nceled_orders_count\x18\x02 \x01(\x03\x32\xde\x02\n\x0fOperatorService\x12p\n\rRecordDeposit\x12(.sealgate.wallet.v1.RecordDepositRequest\x1a).sealgate.wallet.v1.RecordDepositResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12m\n\x0c\x43reateMarket\x12\'.sealgate.wallet.v1.CreateMarketRequest\x1a(.sealgate.wallet.v1.CreateMarketResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12j\n\x0b\x43loseMarket\x12&.sealgate.wallet.v1.CloseMarketRequest\x1a\'.sealgate.wallet.v1.CloseMarketResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealgate/wallet/v1/operator.proto\x12\x12sealgate.wallet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sealgate/common/v1/method_rule.proto\x1a\x1fsealgate/wallet/v1/market.proto\x1a$sealgate/wallet/v1/signed_body.proto\x1a#sealgate/wallet/v1/withdrawal.proto\"t\n\x14RecordDepositRequest\x12\x0c\n\x04rail\x18\x01 \x01(\t\x12\x14\n\x0c\x65xternal_ref\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\r\n\x05\x61sset\x18\x04 \x01(\t\x12\x16\n\x06\x61mount\x18\x05 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01\"\x80\x01\n\x15RecordDepositResponse\x12\x0f\n\x07txn_seq\x18\x01 \x01(\x03\x12\x14\n\x0cposted_after\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\xd4\x03\n\x13\x43reateMarketRequest\x12\x15\n\x08\x65vent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x65vent_title\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x19\n\x0cleft_outcome\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x1a\n\rright_outcome\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x19\n\x04tick\x18\x08 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01H\x04\x88\x01\x01\x12\x18\n\x03lot\x18\t \x01(\tB\x06\x92\xe7\x18\x02\x08\x01H\x05\x88\x01\x01\x12\x1f\n\nmin_amount\x18\n \x01(\tB\x06\x92\xe7\x18\x02\x08\x01H\x06\x88\x01\x01\x12\x15\n\rmaker_fee_bps\x18\x0b \x01(\r\x12\x15\n\rtaker_fee_bps\x18\x0c \x01(\r\x12+\n\x07\x65nds_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04tags\x18\x0e \x03(\tB\x0b\n\t_event_idB\x0e\n\x0c_event_titleB\x0f\n\r_left_outcomeB\x10\n\x0e_right_outcomeB\x07\n\x05_tickB\x06\n\x04_lotB\r\n\x0b_min_amount\"H\n\x14\x43reateMarketResponse\x12\x30\n\x06market\x18\x01 \x01(\x0b\x32 .sealgate.wallet.v1.ListedMarket\"*\n\x12\x43loseMarketRequest\x12\x14\n\x0c\x63ondition_id\x18\x01 \x01(\t\"f\n\x13\x43loseMarketResponse\x12\x30\n\x06market\x18\x01 \x01(\x0b\x32 .sealgate.wallet.v1.ListedMarket\x12\x1d\n\x15\x63\x61nceled_orders_count\x18\x02 \x01(\x03\"\x1c\n\x1aListOpenWithdrawalsRequest\"R\n\x1bListOpenWithdrawalsResponse\x12\x33\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x1e.sealgate.wallet.v1.Withdrawal\"z\n\x17SettleWithdrawalRequest\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\t\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.sealgate.wallet.v1.WithdrawalState\x12\x14\n\x0c\x65xternal_ref\x18\x03 \x01(\t\"N\n\x18SettleWithdrawalResponse\x12\x32\n\nwithdrawal\x18\x01 \x01(\x0b\x32\x1e.sealgate.wallet.v1.Withdrawal2\xde\x04\n\x0fOperatorService\x12p\n\rRecordDeposit\x12(.sealgate.wallet.v1.RecordDepositRequest\x1a).sealgate.wallet.v1.RecordDepositResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12m\n\x0c\x43reateMarket\x12\'.sealgate.wallet.v1.CreateMarketRequest\x1a(.sealgate.wallet.v1.CreateMarketResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12\x82\x01\n\x13ListOpenWithdrawals\x12..sealgate.wallet.v1.ListOpenWithdrawalsRequest\x1a/.sealgate.wallet.v1.ListOpenWithdrawalsResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x01H\x05\x12y\n\x10SettleWithdrawal\x12+.sealgate.wallet.v1.SettleWithdrawalRequest\x1a,.sealgate.wallet.v1.SettleWithdrawalResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12j\n\x0b\x43loseMarket\x12&.sealgate.wallet.v1.CloseMarketRequest\x1a\'.sealgate.wallet.v1.CloseMarketResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,20 +48,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATORSERVICE'].methods_by_name['RecordDeposit']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
   _globals['_OPERATORSERVICE'].methods_by_name['CreateMarket']._loaded_options = None
   _globals['_OPERATORSERVICE'].methods_by_name['CreateMarket']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
+  _globals['_OPERATORSERVICE'].methods_by_name['ListOpenWithdrawals']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['ListOpenWithdrawals']._serialized_options = b'\212\347\030\006\010\0030\001H\005'
+  _globals['_OPERATORSERVICE'].methods_by_name['SettleWithdrawal']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['SettleWithdrawal']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
   _globals['_OPERATORSERVICE'].methods_by_name['CloseMarket']._loaded_options = None
   _globals['_OPERATORSERVICE'].methods_by_name['CloseMarket']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
-  _globals['_RECORDDEPOSITREQUEST']._serialized_start=161
-  _globals['_RECORDDEPOSITREQUEST']._serialized_end=277
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=280
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=408
-  _globals['_CREATEMARKETREQUEST']._serialized_start=411
-  _globals['_CREATEMARKETREQUEST']._serialized_end=879
-  _globals['_CREATEMARKETRESPONSE']._serialized_start=881
-  _globals['_CREATEMARKETRESPONSE']._serialized_end=953
-  _globals['_CLOSEMARKETREQUEST']._serialized_start=955
-  _globals['_CLOSEMARKETREQUEST']._serialized_end=997
-  _globals['_CLOSEMARKETRESPONSE']._serialized_start=999
-  _globals['_CLOSEMARKETRESPONSE']._serialized_end=1101
-  _globals['_OPERATORSERVICE']._serialized_start=1104
-  _globals['_OPERATORSERVICE']._serialized_end=1454
+  _globals['_RECORDDEPOSITREQUEST']._serialized_start=236
+  _globals['_RECORDDEPOSITREQUEST']._serialized_end=352
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=355
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=483
+  _globals['_CREATEMARKETREQUEST']._serialized_start=486
+  _globals['_CREATEMARKETREQUEST']._serialized_end=954
+  _globals['_CREATEMARKETRESPONSE']._serialized_start=956
+  _globals['_CREATEMARKETRESPONSE']._serialized_end=1028
+  _globals['_CLOSEMARKETREQUEST']._serialized_start=1030
+  _globals['_CLOSEMARKETREQUEST']._serialized_end=1072
+  _globals['_CLOSEMARKETRESPONSE']._serialized_start=1074
+  _globals['_CLOSEMARKETRESPONSE']._serialized_end=1176
+  _globals['_LISTOPENWITHDRAWALSREQUEST']._serialized_start=1178
+  _globals['_LISTOPENWITHDRAWALSREQUEST']._serialized_end=1206
+  _globals['_LISTOPENWITHDRAWALSRESPONSE']._serialized_start=1208
+  _globals['_LISTOPENWITHDRAWALSRESPONSE']._serialized_end=1290
+  _globals['_SETTLEWITHDRAWALREQUEST']._serialized_start=1292
+  _globals['_SETTLEWITHDRAWALREQUEST']._serialized_end=1414
+  _globals['_SETTLEWITHDRAWALRESPONSE']._serialized_start=1416
+  _globals['_SETTLEWITHDRAWALRESPONSE']._serialized_end=1494
+  _globals['_OPERATORSERVICE']._serialized_start=1497
+  _globals['_OPERATORSERVICE']._serialized_end=2103
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from sealgate.wallet.v1 import market_pb2 as _market_pb2
+from sealgate.wallet.v1 import signed_body_pb2 as _signed_body_pb2
+from sealgate.wallet.v1 import withdrawal_pb2 as _withdrawal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -274,3 +276,98 @@ class CloseMarketResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseMarketResponse: _TypeAlias = CloseMarketResponse  # noqa: Y015
+
+@_typing.final
+class ListOpenWithdrawalsRequest(_message.Message):
+    """Asks for them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOpenWithdrawalsRequest: _TypeAlias = ListOpenWithdrawalsRequest  # noqa: Y015
+
+@_typing.final
+class ListOpenWithdrawalsResponse(_message.Message):
+    """The withdrawals that are PENDING or SENT."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawals(self) -> _containers.RepeatedCompositeFieldContainer[_withdrawal_pb2.Withdrawal]:
+        """Oldest first, at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        withdrawals: _abc.Iterable[_withdrawal_pb2.Withdrawal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawals", b"withdrawals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOpenWithdrawalsResponse: _TypeAlias = ListOpenWithdrawalsResponse  # noqa: Y015
+
+@_typing.final
+class SettleWithdrawalRequest(_message.Message):
+    """A step of a withdrawal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWAL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXTERNAL_REF_FIELD_NUMBER: _builtins.int
+    withdrawal_id: _builtins.str
+    """UUIDv7 of the withdrawal."""
+    state: _signed_body_pb2.WithdrawalState.ValueType
+    """Where it stands now."""
+    external_ref: _builtins.str
+    """With SENT: the rail's own reference, which no other withdrawal has."""
+    def __init__(
+        self,
+        *,
+        withdrawal_id: _builtins.str = ...,
+        state: _signed_body_pb2.WithdrawalState.ValueType = ...,
+        external_ref: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_ref", b"external_ref", "state", b"state", "withdrawal_id", b"withdrawal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleWithdrawalRequest: _TypeAlias = SettleWithdrawalRequest  # noqa: Y015
+
+@_typing.final
+class SettleWithdrawalResponse(_message.Message):
+    """The withdrawal after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawal(self) -> _withdrawal_pb2.Withdrawal:
+        """As it stands now."""
+
+    def __init__(
+        self,
+        *,
+        withdrawal: _withdrawal_pb2.Withdrawal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["withdrawal", b"withdrawal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawal", b"withdrawal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleWithdrawalResponse: _TypeAlias = SettleWithdrawalResponse  # noqa: Y015

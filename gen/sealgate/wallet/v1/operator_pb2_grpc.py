@@ -45,6 +45,16 @@ class OperatorServiceStub:
                 request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketRequest.SerializeToString,
                 response_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketResponse.FromString,
                 _registered_method=True)
+        self.ListOpenWithdrawals = channel.unary_unary(
+                '/sealgate.wallet.v1.OperatorService/ListOpenWithdrawals',
+                request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.ListOpenWithdrawalsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.ListOpenWithdrawalsResponse.FromString,
+                _registered_method=True)
+        self.SettleWithdrawal = channel.unary_unary(
+                '/sealgate.wallet.v1.OperatorService/SettleWithdrawal',
+                request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.SettleWithdrawalRequest.SerializeToString,
+                response_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.SettleWithdrawalResponse.FromString,
+                _registered_method=True)
         self.CloseMarket = channel.unary_unary(
                 '/sealgate.wallet.v1.OperatorService/CloseMarket',
                 request_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CloseMarketRequest.SerializeToString,
@@ -71,6 +81,21 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOpenWithdrawals(self, request, context):
+        """Lists withdrawals that are on their way, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleWithdrawal(self, request, context):
+        """Moves a withdrawal on: SENT, CONFIRMED, FAILED or REJECTED. Repeated with the
+        same facts it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CloseMarket(self, request, context):
         """Ends trading in a market for good and cancels its orders; repeated, it
         cancels none.
@@ -91,6 +116,16 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.CreateMarket,
                     request_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketRequest.FromString,
                     response_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketResponse.SerializeToString,
+            ),
+            'ListOpenWithdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOpenWithdrawals,
+                    request_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.ListOpenWithdrawalsRequest.FromString,
+                    response_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.ListOpenWithdrawalsResponse.SerializeToString,
+            ),
+            'SettleWithdrawal': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleWithdrawal,
+                    request_deserializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.SettleWithdrawalRequest.FromString,
+                    response_serializer=sealgate_dot_wallet_dot_v1_dot_operator__pb2.SettleWithdrawalResponse.SerializeToString,
             ),
             'CloseMarket': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseMarket,
@@ -153,6 +188,60 @@ class OperatorService:
             '/sealgate.wallet.v1.OperatorService/CreateMarket',
             sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketRequest.SerializeToString,
             sealgate_dot_wallet_dot_v1_dot_operator__pb2.CreateMarketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOpenWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.wallet.v1.OperatorService/ListOpenWithdrawals',
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.ListOpenWithdrawalsRequest.SerializeToString,
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.ListOpenWithdrawalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleWithdrawal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.wallet.v1.OperatorService/SettleWithdrawal',
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.SettleWithdrawalRequest.SerializeToString,
+            sealgate_dot_wallet_dot_v1_dot_operator__pb2.SettleWithdrawalResponse.FromString,
             options,
             channel_credentials,
             insecure,

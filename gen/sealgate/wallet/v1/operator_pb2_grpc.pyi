@@ -22,6 +22,12 @@ class OperatorServiceStub:
     """
     CreateMarket: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateMarketRequest, _operator_pb2.CreateMarketResponse]
     """Makes a market, in a new event or an existing one, and its two tokens."""
+    ListOpenWithdrawals: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListOpenWithdrawalsRequest, _operator_pb2.ListOpenWithdrawalsResponse]
+    """Lists withdrawals that are on their way, oldest first."""
+    SettleWithdrawal: _aio.UnaryUnaryMultiCallable[_operator_pb2.SettleWithdrawalRequest, _operator_pb2.SettleWithdrawalResponse]
+    """Moves a withdrawal on: SENT, CONFIRMED, FAILED or REJECTED. Repeated with the
+    same facts it changes nothing.
+    """
     CloseMarket: _aio.UnaryUnaryMultiCallable[_operator_pb2.CloseMarketRequest, _operator_pb2.CloseMarketResponse]
     """Ends trading in a market for good and cancels its orders; repeated, it
     cancels none.
@@ -47,6 +53,24 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_operator_pb2.CreateMarketRequest, _abc.Awaitable[_operator_pb2.CreateMarketResponse]],
     ) -> _abc.Awaitable[_operator_pb2.CreateMarketResponse]:
         """Makes a market, in a new event or an existing one, and its two tokens."""
+
+    @_abc_1.abstractmethod
+    def ListOpenWithdrawals(
+        self,
+        request: _operator_pb2.ListOpenWithdrawalsRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListOpenWithdrawalsRequest, _abc.Awaitable[_operator_pb2.ListOpenWithdrawalsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListOpenWithdrawalsResponse]:
+        """Lists withdrawals that are on their way, oldest first."""
+
+    @_abc_1.abstractmethod
+    def SettleWithdrawal(
+        self,
+        request: _operator_pb2.SettleWithdrawalRequest,
+        context: _aio.ServicerContext[_operator_pb2.SettleWithdrawalRequest, _abc.Awaitable[_operator_pb2.SettleWithdrawalResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.SettleWithdrawalResponse]:
+        """Moves a withdrawal on: SENT, CONFIRMED, FAILED or REJECTED. Repeated with the
+        same facts it changes nothing.
+        """
 
     @_abc_1.abstractmethod
     def CloseMarket(
