@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from chassis.limits import (
+    BAD_CREDENTIALS_PER_MINUTE_COUNT,
     BROWSER_SESSION_PER_MINUTE_COUNT,
     ORDER_PER_MINUTE_COUNT,
     RATE_LIMIT_MAX_PER_MINUTE_COUNT,
@@ -85,13 +86,15 @@ PerMinuteCount = Annotated[int, Field(ge=1, le=RATE_LIMIT_MAX_PER_MINUTE_COUNT)]
 class RateLimitsConfig(StrictModel):
     """Calls that one credential may make in any 60 s, by class.
 
-    The credentials of one account may together make ten times as many.
+    The credentials of one account may together make ten times as many. Bad credentials, and bad
+    signatures, are counted by client address.
     """
 
     read_per_minute_count: PerMinuteCount = READ_PER_MINUTE_COUNT
     write_per_minute_count: PerMinuteCount = WRITE_PER_MINUTE_COUNT
     order_per_minute_count: PerMinuteCount = ORDER_PER_MINUTE_COUNT
     browser_session_per_minute_count: PerMinuteCount = BROWSER_SESSION_PER_MINUTE_COUNT
+    bad_credentials_per_minute_count: PerMinuteCount = BAD_CREDENTIALS_PER_MINUTE_COUNT
 
 
 class ServiceConfig(StrictModel):

@@ -85,6 +85,16 @@ class Code(StrEnum):
     ORDER_WOULD_CROSS = "ORDER_WOULD_CROSS"
     ORDER_LIMIT_REACHED = "ORDER_LIMIT_REACHED"
     KEY_ALREADY_ROTATED = "KEY_ALREADY_ROTATED"
+    DEVICE_KEY_NOT_FOUND = "DEVICE_KEY_NOT_FOUND"
+    SUBACCOUNT_NOT_FOUND = "SUBACCOUNT_NOT_FOUND"
+    WITHDRAWAL_NOT_FOUND = "WITHDRAWAL_NOT_FOUND"
+    CHAIN_NOT_FOUND = "CHAIN_NOT_FOUND"
+    MASTER_KEY_EXISTS = "MASTER_KEY_EXISTS"
+    SUBACCOUNT_LIMIT_REACHED = "SUBACCOUNT_LIMIT_REACHED"
+    ADDRESS_LIMIT_REACHED = "ADDRESS_LIMIT_REACHED"
+    ADDRESS_NOT_USABLE = "ADDRESS_NOT_USABLE"
+    WITHDRAWAL_LIMIT_REACHED = "WITHDRAWAL_LIMIT_REACHED"
+    WITHDRAWAL_STATE_CONFLICT = "WITHDRAWAL_STATE_CONFLICT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,10 @@ _ROWS: Final = (
     (Code.MARKET_NOT_FOUND, 404, "NOT_FOUND", "There is no such market."),
     (Code.TOKEN_NOT_FOUND, 404, "NOT_FOUND", "There is no such token."),
     (Code.EVENT_NOT_FOUND, 404, "NOT_FOUND", "There is no such event."),
+    (Code.DEVICE_KEY_NOT_FOUND, 404, "NOT_FOUND", "There is no such device key."),
+    (Code.SUBACCOUNT_NOT_FOUND, 404, "NOT_FOUND", "There is no such subaccount."),
+    (Code.WITHDRAWAL_NOT_FOUND, 404, "NOT_FOUND", "There is no such withdrawal."),
+    (Code.CHAIN_NOT_FOUND, 404, "NOT_FOUND", "There is no such chain."),
     (Code.REQUEST_NOT_FOUND, 404, "NOT_FOUND", "There is no such request."),
     (Code.ROUTE_NOT_FOUND, 404, "NOT_FOUND", "There is no such route."),
     (Code.METHOD_NOT_ALLOWED, 405, "UNIMPLEMENTED", "The route does not take this method."),
@@ -207,6 +221,37 @@ _ROWS: Final = (
     ),
     (Code.ORDER_LIMIT_REACHED, 409, "FAILED_PRECONDITION", "The wallet has as many open orders as it may."),
     (Code.KEY_ALREADY_ROTATED, 409, "FAILED_PRECONDITION", "The key was already replaced by another."),
+    (Code.MASTER_KEY_EXISTS, 409, "ALREADY_EXISTS", "The account has had a master key already."),
+    (
+        Code.SUBACCOUNT_LIMIT_REACHED,
+        409,
+        "FAILED_PRECONDITION",
+        "The account has as many subaccounts as it may.",
+    ),
+    (
+        Code.ADDRESS_LIMIT_REACHED,
+        409,
+        "FAILED_PRECONDITION",
+        "The account has as many withdrawal addresses as it may.",
+    ),
+    (
+        Code.ADDRESS_NOT_USABLE,
+        409,
+        "FAILED_PRECONDITION",
+        "The address is not registered for withdrawals, or has to wait still.",
+    ),
+    (
+        Code.WITHDRAWAL_LIMIT_REACHED,
+        409,
+        "FAILED_PRECONDITION",
+        "The account has withdrawn as much as it may for now.",
+    ),
+    (
+        Code.WITHDRAWAL_STATE_CONFLICT,
+        409,
+        "FAILED_PRECONDITION",
+        "The withdrawal is past that state.",
+    ),
     (Code.PAYLOAD_TOO_LARGE, 413, "RESOURCE_EXHAUSTED", "The body is too large."),
     (Code.HEADERS_TOO_LARGE, 431, "RESOURCE_EXHAUSTED", "The request's headers are too large."),
     (Code.RATE_LIMITED, 429, "RESOURCE_EXHAUSTED", "Too many requests; wait and try again."),

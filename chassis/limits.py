@@ -52,6 +52,17 @@ IDEMPOTENCY_KEY_MAX_CHARACTERS: Final = 255
 IDEMPOTENCY_KEPT_SECONDS: Final = 24 * 3600
 IDEMPOTENCY_SWEPT_COUNT: Final = 8
 
+# Signed requests
+SIGNED_PAYLOAD_MAX_BYTES: Final = 8 * 1024
+# How far the time in a request's id may lie behind and ahead of ours when it arrives.
+SIGNED_REQUEST_AGE_SECONDS: Final = 15
+SIGNED_REQUEST_LEAD_SECONDS: Final = 5
+# How old it may be when it takes effect; past that its id can be closed for good.
+SIGNED_REQUEST_CLOSED_SECONDS: Final = 20
+SIGNED_REQUEST_KEPT_SECONDS: Final = 7 * 24 * 3600
+# Keys whose facts a service that does not own them keeps at hand.
+KNOWN_SIGNERS_COUNT: Final = 50_000
+
 # Rate limits: calls in any 60 seconds, unless a configuration says otherwise
 READ_PER_MINUTE_COUNT: Final = 300
 WRITE_PER_MINUTE_COUNT: Final = 60
@@ -89,6 +100,19 @@ API_KEYS_LISTED_COUNT: Final = 1000
 API_KEY_OVERLAP_MAX_SECONDS: Final = 7 * 24 * 3600
 ORIGINS_COUNT: Final = 100
 ORIGIN_MAX_CHARACTERS: Final = 255
+ADMIN_MASTER_KEYS_PER_ACCOUNT_COUNT: Final = 8
+SCOPED_MASTER_KEYS_PER_SUBACCOUNT_COUNT: Final = 8
+SESSION_KEYS_PER_MASTER_KEY_COUNT: Final = 32
+# Ten years with their leap days.
+SESSION_KEY_LIFETIME_MAX_SECONDS: Final = API_KEY_LIFETIME_MAX_SECONDS
+# Keys that the wallet service is told to stop in one call, and accounts in one round of telling it.
+FENCED_KEYS_AT_ONCE_COUNT: Final = 1000
+FENCED_ACCOUNTS_AT_ONCE_COUNT: Final = 100
+DEVICE_KEYS_PER_ACCOUNT_COUNT: Final = 20
+DEVICE_KEY_IDLE_SECONDS: Final = 7 * 24 * 3600
+DEVICE_KEY_LIFETIME_SECONDS: Final = 30 * 24 * 3600
+# The greatest number of a subaccount that a credential can be pinned to.
+SUBACCOUNT_INDEX_MAX: Final = 2**31 - 1
 
 # Sessions
 LIVE_SESSIONS_PER_ACCOUNT_COUNT: Final = 100
@@ -106,8 +130,23 @@ LIST_ACCOUNTS_MAX_COUNT: Final = 5000
 
 # Wallets
 WALLETS_PER_ACCOUNT_COUNT: Final = 64
+SUBACCOUNTS_PER_ACCOUNT_COUNT: Final = 64
 WALLET_LIST_DEFAULT_COUNT: Final = 100
 WALLET_LIST_MAX_COUNT: Final = 1000
+
+# Withdrawals
+WITHDRAWAL_ADDRESSES_PER_ACCOUNT_COUNT: Final = 32
+WITHDRAWAL_ADDRESS_WAIT_SECONDS: Final = 24 * 3600
+# Ninety days.
+WITHDRAWAL_ADDRESS_WAIT_MAX_SECONDS: Final = 90 * 24 * 3600
+# How long the embedded rail leaves a withdrawal to whoever may want to refuse it.
+WITHDRAWAL_DELAY_SECONDS: Final = 10
+WITHDRAWAL_DELAY_MAX_SECONDS: Final = 7 * 24 * 3600
+# What an account may withdraw of an asset in any 24 hours, in whole ones.
+WITHDRAWAL_LIMIT_PER_DAY: Final = 10_000
+WITHDRAWAL_LIMIT_MAX_PER_DAY: Final = 10**15
+# Steps that the embedded rail takes in one round.
+WITHDRAWAL_STEPS_AT_ONCE_COUNT: Final = 200
 
 # Trading
 OPEN_ORDERS_PER_WALLET_COUNT: Final = 1000

@@ -47,6 +47,18 @@ class CredentialKind(IntEnum):
     ACCOUNT_SESSION = rules.CREDENTIAL_KIND_ACCOUNT_SESSION
     ACCOUNT_API_KEY = rules.CREDENTIAL_KIND_ACCOUNT_API_KEY
     DEVICE_KEY = rules.CREDENTIAL_KIND_DEVICE_KEY
+    MASTER_KEY = rules.CREDENTIAL_KIND_MASTER_KEY
+    SESSION_KEY = rules.CREDENTIAL_KIND_SESSION_KEY
+
+
+SIGNER_KINDS: Final = frozenset({CredentialKind.MASTER_KEY, CredentialKind.SESSION_KEY})
+
+
+class SignerNeed(IntEnum):
+    """What the key behind a signed request must be, beside its kind."""
+
+    FULL_ACCESS = rules.SIGNER_NEED_FULL_ACCESS
+    ADMIN_ROOTED = rules.SIGNER_NEED_ADMIN_ROOTED
 
 
 class Effect(IntEnum):
@@ -94,8 +106,21 @@ class Method:
     list_field: str | None
     object_field: str | None
     refusals: tuple[Code, ...]
+    request_type: int
+    signer_needs: frozenset[SignerNeed]
+    payload_message: str | None
     bindings: tuple[HttpBinding, ...]
     descriptor: MethodDescriptor
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the request proves by a signature of its own who sent it."""
+        return bool(self.accepts) and self.accepts <= SIGNER_KINDS
+
+    @property
+    def takes_payload(self) -> bool:
+        """Whether what is signed is a payload; else a signed method's proof is in headers."""
+        return self.request_type != 0
 
 
 def method_table(services: Iterable[ServiceDescriptor]) -> Mapping[str, Method]:
@@ -125,6 +150,9 @@ def foreign_row(method: MethodDescriptor) -> Method:
         list_field=None,
         object_field=None,
         refusals=(),
+        request_type=0,
+        signer_needs=frozenset(),
+        payload_message=None,
         bindings=(),
         descriptor=method,
     )
@@ -173,6 +201,9 @@ def _row(method: MethodDescriptor) -> Method:
         list_field=rule.list_field or None,
         object_field=rule.object_field or None,
         refusals=tuple(_named(_code, number, full_name) for number in rule.refusals),
+        request_type=rule.request_type,
+        signer_needs=frozenset(_stated(SignerNeed, need, full_name) for need in rule.signer_needs),
+        payload_message=rule.payload_message or None,
         bindings=tuple(_bindings(options.Extensions[annotations_pb2.http])),
         descriptor=method,
     )
@@ -220,6 +251,10 @@ def _refuse_contradiction(row: Method) -> None:
         "names an answer field it does not have": any(
             name is not None and name not in fields_out for name in (row.list_field, row.object_field)
         ),
+        "is signed for some of its credentials only": bool(row.accepts & SIGNER_KINDS) and not row.is_signed,
+        "takes a payload that nobody signs": (row.takes_payload or bool(row.signer_needs))
+        and not row.is_signed,
+        "does not name its payload's message": row.takes_payload is (row.payload_message is None),
         "names two answer fields": row.list_field is not None and row.object_field is not None,
     }
     for problem, present in problems.items():

@@ -1,9 +1,13 @@
-"""API keys as text: an Ed25519 seed or public key, with check bytes that tell a key from noise.
+"""API keys and device keys as text, with check bytes that tell a key from noise.
 
-A secret is `sk_` and its public name `pk_`, each followed by base64url without padding of 32 raw
-bytes and 4 check bytes: 48 characters. The check is the first 4 bytes of BLAKE2b with a 32-byte
+An API key is an Ed25519 key pair: its secret is `sk_` and the seed, its public name `pk_` and the
+public key. What follows the prefix is base64url without padding of 32 raw bytes and 4 check bytes: 48
+characters. The check is the first 4 bytes of BLAKE2b with a 32-byte
 digest over the prefix (underscore included) and the raw bytes, so that a scanner can recognise a
 real key without asking anybody.
+
+A device key is 32 random bytes in the same shape behind `dk_`. It has no public half: it is known by
+the digest of its bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from nacl.bindings import crypto_sign_seed_keypair
 
 _SECRET_PREFIX: Final = "sk_"  # noqa: S105  (the word in front of every secret, not a secret)
 _PUBLIC_PREFIX: Final = "pk_"
+_DEVICE_PREFIX: Final = "dk_"
 _CHECK_BYTES: Final = 4
 _BODY: Final = re.compile(r"[A-Za-z0-9_-]{48}")
 
@@ -57,6 +62,21 @@ def parse_public_key(text: str) -> bytes | None:
 def parse_secret_key(text: str) -> bytes | None:
     """The 32-byte seed behind a `sk_…` secret; None when shape or check bytes are wrong."""
     return _from_text(_SECRET_PREFIX, text)
+
+
+def device_key_text(secret: bytes) -> str:
+    """The `dk_…` text of a device key's 32 secret bytes."""
+    return _to_text(_DEVICE_PREFIX, secret)
+
+
+def parse_device_key(text: str) -> bytes | None:
+    """The 32 secret bytes behind a `dk_…` text; None when shape or check bytes are wrong."""
+    return _from_text(_DEVICE_PREFIX, text)
+
+
+def device_key_digest(secret: bytes) -> bytes:
+    """BLAKE2b-256 of a device key's 32 secret bytes: all that is kept of it."""
+    return blake2b(secret, digest_size=32).digest()
 
 
 def looks_like_api_secret(text: str) -> bool:

@@ -59,14 +59,8 @@ async def migrate(dsn: str, directory: Path) -> list[str]:
     asyncpg's own errors and OSError when the database cannot be reached or refuses us.
     """
     migrations = read_migrations(directory)
-    connection = await asyncpg.connect(
-        dsn,
-        timeout=_CONNECT_TIMEOUT_SECONDS,
-        command_timeout=_STATEMENT_TIMEOUT_SECONDS,
-        server_settings={"application_name": "sealgate-migrate", "client_min_messages": "warning"},
-    )
+    connection = await _connect(dsn)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
         await connection.execute(_CREATE_TABLE)
         applied = await _applied_digests(connection)
         _refuse_changed_history(applied, migrations, directory)
@@ -76,6 +70,20 @@ async def migrate(dsn: str, directory: Path) -> list[str]:
         return [migration.name for migration in missing]
     finally:
         # Closing the session gives the advisory lock back.
+        connection.terminate()
+
+
+async def maintain(dsn: str, now_ns: int) -> None:
+    """Makes room for the signed requests of the days to come and removes those that are kept no longer.
+
+    For a migrated database, as the role that owns its tables; one without signed requests stays as it
+    is. `now_ns` is the time. Raises asyncpg's own errors and OSError.
+    """
+    connection = await _connect(dsn)
+    try:
+        if await connection.fetchval("SELECT to_regprocedure('maintain_requests(bigint)')") is not None:
+            await connection.execute("SELECT maintain_requests($1)", now_ns)
+    finally:
         connection.terminate()
 
 
@@ -90,6 +98,22 @@ def read_migrations(directory: Path) -> list[Migration]:
     if not migrations:
         raise MigrationError(f"{directory}: there is no migration")
     return migrations
+
+
+async def _connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
+    """The one connection that may change what the database is; it has the lock until it is closed."""
+    connection = await asyncpg.connect(
+        dsn,
+        timeout=_CONNECT_TIMEOUT_SECONDS,
+        command_timeout=_STATEMENT_TIMEOUT_SECONDS,
+        server_settings={"application_name": "sealgate-migrate", "client_min_messages": "warning"},
+    )
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 async def _applied_digests(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from chassis.identity import Identity, PassportVerifier
 from chassis.methods import CredentialKind, Effect, Exposure, Method
 from chassis.rpc import context as request_context
 from chassis.rpc import metadata
-from chassis.rpc.credentials import carries_credential, collect_credential
+from chassis.rpc.credentials import carries_credential, collect_credential, origin_of_signed
 from chassis.rpc.errors import Handler
 from chassis.rpc.exchange import Exchanger, passport_of
 from chassis.rpc.limiting import CallLimits
@@ -30,7 +30,7 @@ class AuthenticationStage:
 
     With an `exchanger` it serves the public listener, where credentials come in and passports are
     refused; without one the internal listener, where it is the other way round. Who was recognised and
-    refused is told how his `limits` stand.
+    refused is told how his `limits` stand. A signed method takes neither: see `chassis.rpc.signed`.
     """
 
     def __init__(self, verifier: PassportVerifier, exchanger: Exchanger | None, limits: CallLimits) -> None:
@@ -42,6 +42,8 @@ class AuthenticationStage:
         """See `chassis.rpc.pipeline.Stage.wrap`."""
         if method.exposure is not Exposure.PUBLIC:
             return handler
+        if method.is_signed:
+            return self._without_credential(handler)
 
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             passport = await self._passport(request, context, method)
@@ -58,14 +60,20 @@ class AuthenticationStage:
 
         return answer
 
+    def _without_credential(self, handler: Handler) -> Handler:
+        """`handler` of a signed method, whose request proves by itself who sent it."""
+
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            texts, passports = _shown(context)
+            if passports or (self._exchanger is None and carries_credential(texts)):
+                raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED, internal="credential of a signed method")
+            request_context.current().origin = origin_of_signed(texts)
+            return await handler(request, context)
+
+        return answer
+
     async def _passport(self, request: Any, context: Context, method: Method) -> bytes:  # noqa: ANN401
-        texts: list[tuple[str, str]] = []
-        passports: list[bytes] = []
-        for name, value in context.invocation_metadata() or ():
-            if isinstance(value, str):
-                texts.append((name, value))
-            elif name == metadata.PASSPORT:
-                passports.append(value)
+        texts, passports = _shown(context)
         if self._exchanger is None:
             return _shown_passport(texts, passports)
         if passports:
@@ -101,6 +109,18 @@ def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa
     subject = subject_account(method, request)
     if subject is not None and subject != str(identity.account_id):
         raise SealgateError(Code.ACCOUNT_NOT_FOUND, internal="passport is for another account")
+
+
+def _shown(context: Context) -> tuple[list[tuple[str, str]], list[bytes]]:
+    """The texts of a call's metadata, and the passports in it."""
+    texts: list[tuple[str, str]] = []
+    passports: list[bytes] = []
+    for name, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            texts.append((name, value))
+        elif name == metadata.PASSPORT:
+            passports.append(value)
+    return texts, passports
 
 
 def _shown_passport(texts: list[tuple[str, str]], passports: list[bytes]) -> bytes:

@@ -51,14 +51,15 @@ async def call(
     at_most_seconds: float = REQUEST_DEADLINE_SECONDS,
     passport: bytes | None = None,
     refusal: SealgateError | None = None,
+    origin: str | None = None,
     answer_headers: dict[str, str] | None = None,
 ) -> _Response:
     """Calls a peer within what is left of the request's time, under the request's id.
 
     With a `passport` the call is made for whom it names, and the idempotency key of the request being
     served goes along. With a `refusal` the peer answers that, unless it has another before it; see
-    `chassis.rpc.refusal`. What the answer, or the refusal, says beside its message is put into
-    `answer_headers`.
+    `chassis.rpc.refusal`. `origin` is the page that a signed request came from. What the answer, or the
+    refusal, says beside its message is put into `answer_headers`.
 
     Raises the SealgateError that the peer answered, UNAVAILABLE when it cannot be reached,
     DEADLINE_EXCEEDED when time ran out.
@@ -76,6 +77,8 @@ async def call(
         headers.append((metadata.PASSPORT, passport))
         if served is not None and served.idempotency_key is not None:
             headers.append((metadata.IDEMPOTENCY_KEY, metadata.printable(served.idempotency_key)))
+    if origin is not None:
+        headers.append((metadata.ORIGIN, metadata.printable(origin)))
     if refusal is not None:
         headers.append((metadata.REFUSAL, status_from_error(refusal).SerializeToString()))
     rpc = method(request, timeout=timeout, metadata=tuple(headers))

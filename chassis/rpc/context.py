@@ -5,18 +5,39 @@ from __future__ import annotations
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.methods import Method
+from chassis.signing import Signer
+
+
+@dataclass(slots=True)
+class SignedCall:
+    """A signed request that runs: verified, within its time, and the only one under its id.
+
+    `body` is the payload's message, None where the signature came in headers; there `json_body` has the
+    members of the JSON body as `chassis.strict_json` reads them, where the method takes one.
+    `processed_at_ns` is when it counts as decided. A handler may set `subaccount_index`, the only
+    subaccount that it is about: who sees no other is then told of its outcome.
+    """
+
+    body: Any
+    json_body: dict[str, object] | None
+    request_id: uuid.UUID
+    processed_at_ns: int
+    signer: Signer
+    subaccount_index: int | None = None
 
 
 @dataclass(slots=True)
 class RequestContext:
     """One request. `deadline_ns` is on the monotonic clock; the interceptors fill the rest in.
 
-    `answer_headers` (lower-case names) is what the answer says beside its message, refusals included:
-    limits, replays. Over gRPC it travels as trailing metadata, over REST as headers.
+    Of a signed one `request_id` is what was signed, and `origin` the page that it came from, None for a
+    server. `answer_headers` (lower-case names) is what the answer says beside its message, refusals
+    included: limits, replays. Over gRPC it travels as trailing metadata, over REST as headers.
     """
 
     request_id: uuid.UUID
@@ -27,6 +48,8 @@ class RequestContext:
     client_address: str = ""
     user_agent: str = ""
     idempotency_key: str | None = None
+    origin: str | None = None
+    signed: SignedCall | None = None
     answer_headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -57,3 +80,11 @@ def identity() -> Identity:
     if verified is None:
         raise SealgateError(Code.INTERNAL, internal="the method has no identity")
     return verified
+
+
+def signed() -> SignedCall:
+    """The signed request that is being run; raises INTERNAL for a method that is not signed."""
+    call = current().signed
+    if call is None:
+        raise SealgateError(Code.INTERNAL, internal="the method is not signed")
+    return call

@@ -8,6 +8,7 @@ from typing import Final
 
 from chassis.errors import Code, SealgateError
 from chassis.methods import CredentialKind, Method
+from chassis.rpc import metadata
 from chassis.secrets import looks_like_api_secret
 
 # Header names are lower case, as both HTTP servers and gRPC metadata hand them over.
@@ -16,9 +17,10 @@ CREDENTIAL_HEADERS: Final = {
     "x-api-key": CredentialKind.ACCOUNT_API_KEY,
     "x-device-key": CredentialKind.DEVICE_KEY,
 }
+# Over HTTP the signature of a request that is signed in its headers.
+_SIGNATURE: Final = "x-signature"
 _AUTHORIZATION: Final = "authorization"
-_ORIGIN: Final = "origin"
-_READ_HEADERS: Final = frozenset({*CREDENTIAL_HEADERS, _AUTHORIZATION, _ORIGIN})
+_READ_HEADERS: Final = frozenset({*CREDENTIAL_HEADERS, _SIGNATURE, _AUTHORIZATION, metadata.ORIGIN})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,7 +41,8 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
     """Finds the request's one credential among its headers (lower-case names, repeats included).
 
     Raises CREDENTIAL_AMBIGUOUS for two credentials or a repeated header, SESSION_REQUIRED or
-    API_KEY_REQUIRED for none, SESSION_INVALID for an Authorization that is no bearer token.
+    API_KEY_REQUIRED for none, SESSION_INVALID for an Authorization that is no bearer token. A signature
+    that the method does not take is none, but beside a credential one too many.
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -47,9 +50,10 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
             if name in found:
                 raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
             found[name] = value
-    origin = found.pop(_ORIGIN, None)
+    origin = found.pop(metadata.ORIGIN, None)
     if len(found) > 1:
         raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
+    found.pop(_SIGNATURE, None)
     if not found:
         only_session = method.accepts == frozenset({CredentialKind.ACCOUNT_SESSION})
         raise SealgateError(Code.SESSION_REQUIRED if only_session else Code.API_KEY_REQUIRED)
@@ -57,6 +61,22 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
     if name == _AUTHORIZATION:
         return _bearer(value, origin)
     return PresentedCredential(CREDENTIAL_HEADERS[name], value.strip(), origin)
+
+
+def origin_of_signed(headers: Iterable[tuple[str, str]]) -> str | None:
+    """The page that a signed request was sent from, None for a server, from its headers or metadata.
+
+    Raises CREDENTIAL_AMBIGUOUS for a credential beside the request's own signature, or a repeated origin.
+    """
+    origins = []
+    for name, value in headers:
+        if name == metadata.ORIGIN:
+            origins.append(value)
+        elif name in _READ_HEADERS:
+            raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
+    if len(origins) > 1:
+        raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
+    return origins[0] if origins else None
 
 
 def _bearer(value: str, origin: str | None) -> PresentedCredential:

@@ -84,14 +84,14 @@ class CallLimits:
 
 
 class RateLimitStage:
-    """Counts every call to a PUBLIC method that its credential may make."""
+    """Counts every call to a PUBLIC method that its credential may make; signed ones count themselves."""
 
     def __init__(self, limits: CallLimits) -> None:
         self._limits = limits
 
     def wrap(self, method: Method, handler: Handler) -> Handler:
         """See `chassis.rpc.pipeline.Stage.wrap`."""
-        if method.exposure is not Exposure.PUBLIC:
+        if method.exposure is not Exposure.PUBLIC or method.is_signed:
             return handler
 
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401

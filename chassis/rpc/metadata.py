@@ -12,6 +12,7 @@ CLIENT_ADDRESS: Final = "sealgate-client-address"
 USER_AGENT: Final = "sealgate-user-agent"
 REFUSAL: Final = "sealgate-refusal-bin"
 REQUEST_ID: Final = "x-request-id"
+ORIGIN: Final = "origin"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 
 # What an answer can say beside its message; nothing else of a service's metadata leaves the edge.

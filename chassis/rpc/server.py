@@ -29,8 +29,9 @@ from chassis.limits import (
     RPC_RESPONSE_MAX_BYTES,
 )
 from chassis.log import log_event
-from chassis.methods import Exposure, Method, foreign_row, method_table
+from chassis.methods import Exposure, Method, MethodTableError, foreign_row, method_table
 from chassis.rpc.authn import INTERNAL_EXPOSURES, PUBLIC_EXPOSURES, AuthenticationStage
+from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.exchange import Exchanger
 from chassis.rpc.health import add_health_and_reflection
 from chassis.rpc.idempotency import IdempotencyStage
@@ -45,6 +46,7 @@ from chassis.rpc.pipeline import (
     PipelineInterceptor,
 )
 from chassis.rpc.refusal import RefusalStage
+from chassis.rpc.signed import SignedRequests, SignedStage
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +86,8 @@ class Service:
 class RpcServer:
     """Both listeners of one process, from start to the last answered call.
 
-    Construction raises MethodTableError when a method has no row in the table.
+    Construction raises MethodTableError when a method has no row in the table, or is signed and there
+    is no `signed` to run it.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class RpcServer:
         closers: Sequence[Close],
         background: Sequence[BackgroundWork] = (),
         idempotency: IdempotencyStage | None = None,
+        signed: SignedRequests | None = None,
     ) -> None:
         self._services = tuple(services)
         self._table = {_CHECK.full_name: _CHECK} | dict(
@@ -109,6 +113,7 @@ class RpcServer:
         self._verifier = verifier
         self._limits = CallLimits(config.rate_limits, clock)
         self._idempotency = idempotency
+        self._signed = self._signed_stage(signed, config)
         self._closers = tuple(closers)
         self._background = tuple(background)
         self._tasks: list[asyncio.Task[None]] = []
@@ -157,6 +162,15 @@ class RpcServer:
                 _logger.exception("background work failed")
             await self._clock.sleep(BACKGROUND_PAUSE_SECONDS)
 
+    def _signed_stage(self, signed: SignedRequests | None, config: ServiceConfig) -> SignedStage | None:
+        if signed is not None:
+            bad_credentials = BadCredentials(config.rate_limits.bad_credentials_per_minute_count, self._clock)
+            return SignedStage(signed, self._table.values(), self._limits, bad_credentials)
+        for method in self._table.values():
+            if method.is_signed:
+                raise MethodTableError(f"{method.full_name} is signed, and nothing here runs what is signed")
+        return None
+
     def _listener(
         self,
         address: str,
@@ -174,6 +188,7 @@ class RpcServer:
             RateLimitStage(self._limits),
             *((RefusalStage(),) if exchanger is None else ()),
             *((self._idempotency,) if self._idempotency is not None else ()),
+            *((self._signed,) if self._signed is not None else ()),
         )
         interceptor = PipelineInterceptor(self._table, exposures, stages)
         served = [service for service in self._services if _serves_any(service, self._table, exposures)]
