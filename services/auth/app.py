@@ -10,6 +10,7 @@ from chassis.db.pool import create_database
 from chassis.followed_keyring import FollowedKeyRing
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
+from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.client import open_channel
 from chassis.rpc.idempotency import IdempotencyStage
 from chassis.rpc.server import RpcServer, Service
@@ -24,8 +25,11 @@ from sealgate.auth.v1 import (
     project_pb2_grpc,
     session_pb2,
     session_pb2_grpc,
+    signer_pb2,
+    signer_pb2_grpc,
+    time_pb2,
+    time_pb2_grpc,
 )
-from services.auth.bad_credentials import BadCredentials
 from services.auth.config import AuthConfig
 from services.auth.exchange import CredentialExchange
 from services.auth.keys_client import RemoteKeys
@@ -40,6 +44,8 @@ from services.auth.transport import (
     OperatorServicer,
     ProjectServicer,
     SessionServicer,
+    SignerServicer,
+    TimeServicer,
     TokenKeyServicer,
 )
 
@@ -78,7 +84,10 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
 
     return RpcServer(
         config,
-        _services(store, revocation, office, tokens, clock, ids),
+        [
+            *_services(store, revocation, office, tokens, clock, ids),
+            *_signing_services(store, keys, config.audience, clock),
+        ],
         clock=clock,
         ids=ids,
         verifier=PassportVerifier(config.audience, clock, own_passport_keys),
@@ -101,7 +110,7 @@ def _services(
     clock: Clock,
     ids: Ids,
 ) -> list[Service]:
-    """Every proto service of the package with what implements it."""
+    """The proto services of projects, accounts and credentials with what implements them."""
     return [
         Service(
             project_pb2.DESCRIPTOR.services_by_name["ProjectService"],
@@ -132,5 +141,21 @@ def _services(
             operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
             OperatorServicer(store, clock, ids),
             operator_pb2_grpc.add_OperatorServiceServicer_to_server,
+        ),
+    ]
+
+
+def _signing_services(store: AuthStorage, keys: RemoteKeys, audience: str, clock: Clock) -> list[Service]:
+    """The proto services that signed requests need, with what implements them."""
+    return [
+        Service(
+            signer_pb2.DESCRIPTOR.services_by_name["SignerService"],
+            SignerServicer(store, keys),
+            signer_pb2_grpc.add_SignerServiceServicer_to_server,
+        ),
+        Service(
+            time_pb2.DESCRIPTOR.services_by_name["TimeService"],
+            TimeServicer(audience, clock),
+            time_pb2_grpc.add_TimeServiceServicer_to_server,
         ),
     ]

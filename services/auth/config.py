@@ -6,14 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from chassis.config import PerMinuteCount, RateLimitsConfig, ServiceConfig, UnixTarget
-from chassis.limits import BAD_CREDENTIALS_PER_MINUTE_COUNT, LIVE_SESSIONS_PER_ACCOUNT_COUNT
-
-
-class AuthRateLimitsConfig(RateLimitsConfig):
-    """The common part, and how many bad credentials one client address may show in any 60 s."""
-
-    bad_credentials_per_minute_count: PerMinuteCount = BAD_CREDENTIALS_PER_MINUTE_COUNT
+from chassis.config import ServiceConfig, UnixTarget
+from chassis.limits import LIVE_SESSIONS_PER_ACCOUNT_COUNT
 
 
 class AuthConfig(ServiceConfig):
@@ -25,5 +19,4 @@ class AuthConfig(ServiceConfig):
     passport_key_dir: Path
     session_key_dir: Path
     keys_target: UnixTarget
-    rate_limits: AuthRateLimitsConfig = AuthRateLimitsConfig()
     live_sessions_per_account_count: int = Field(default=LIVE_SESSIONS_PER_ACCOUNT_COUNT, ge=1)

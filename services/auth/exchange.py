@@ -9,15 +9,17 @@ from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.errors import Code, SealgateError
 from chassis.ids import parse_uuid
 from chassis.limits import LAST_USED_RESOLUTION_SECONDS
-from chassis.secrets import parse_secret_key, public_key_of
+from chassis.secrets import device_key_digest, parse_device_key, parse_secret_key, public_key_of
 from services.auth.bad_keys import BadKeys
 from services.auth.domain.exchange import (
     CredentialKind,
     DeadKey,
     Grant,
     LiveApiKey,
+    LiveDeviceKey,
     SessionStanding,
     admit_account_key,
+    admit_device_key,
     admit_project_key,
     admit_session,
     dead_key_error,
@@ -49,10 +51,9 @@ class CredentialExchange:
             return await self._session(credential, origin)
         if kind is CredentialKind.ACCOUNT_API_KEY:
             return await self._account_key(credential, origin)
-        if kind is CredentialKind.PROJECT_KEY:
-            return await self._project_key(credential, origin, subject_account_id)
-        # There are no device keys yet, so that none can be good.
-        raise SealgateError(Code.API_KEY_INVALID)
+        if kind is CredentialKind.DEVICE_KEY:
+            return await self._device_key(credential, origin)
+        return await self._project_key(credential, origin, subject_account_id)
 
     async def _session(self, token: str, origin: str | None) -> Grant:
         claims = self._tokens.verify(token)
@@ -87,16 +88,36 @@ class CredentialExchange:
             now_ns=self._clock.now_ns(),
         )
 
+    async def _device_key(self, text: str, origin: str | None) -> Grant:
+        key = await self._live_device_key(text)
+        standing = await self._store.standing(key.project_id, key.account_id)
+        return admit_device_key(key, standing, origin, self._clock.now_ns())
+
+    async def _live_device_key(self, text: str) -> LiveDeviceKey:
+        """The device key behind its text, asked in the order of `_live_key`."""
+        secret = parse_device_key(text)
+        if secret is None:
+            raise SealgateError(Code.API_KEY_INVALID)
+        self._refuse_remembered(CredentialKind.DEVICE_KEY, secret)
+        answer = await self._keys.resolve_device(device_key_digest(secret))
+        if isinstance(answer, DeadKey):
+            self._bad_keys.remember(CredentialKind.DEVICE_KEY, secret, answer)
+            raise dead_key_error(answer)
+        return answer
+
     async def _live_key(self, kind: CredentialKind, secret: str) -> LiveApiKey:
         """The key behind a secret, cheapest question first: shape, memory, then the keys service."""
         seed = parse_secret_key(secret)
         if seed is None:
             raise SealgateError(Code.API_KEY_INVALID)
-        remembered = self._bad_keys.recall(kind, seed)
-        if remembered is not None:
-            raise dead_key_error(remembered)
+        self._refuse_remembered(kind, seed)
         answer = await self._keys.resolve(public_key_of(seed), kind)
         if isinstance(answer, DeadKey):
             self._bad_keys.remember(kind, seed, answer)
             raise dead_key_error(answer)
         return answer
+
+    def _refuse_remembered(self, kind: CredentialKind, secret: bytes) -> None:
+        remembered = self._bad_keys.recall(kind, secret)
+        if remembered is not None:
+            raise dead_key_error(remembered)

@@ -14,7 +14,8 @@ from chassis.secrets import public_key_text
 from sealgate.common.v1 import method_rule_pb2
 from sealgate.keys.v1 import resolution_pb2 as resolution
 from sealgate.keys.v1.resolution_pb2_grpc import ResolutionServiceStub
-from services.auth.domain.exchange import CredentialKind, DeadKey, LiveApiKey
+from sealgate.keys.v1.signer_facts_pb2 import SignerFacts
+from services.auth.domain.exchange import CredentialKind, DeadKey, LiveApiKey, LiveDeviceKey
 
 _DEAD: Final = {
     resolution.API_KEY_STATE_UNKNOWN: DeadKey.UNKNOWN,
@@ -41,6 +42,19 @@ class RemoteKeys:
         dead = _DEAD.get(found.state)
         return _live(public_key, found) if dead is None else dead
 
+    async def resolve_device(self, digest: bytes) -> DeadKey | LiveDeviceKey:
+        """See `KeyDirectory.resolve_device`."""
+        request = resolution.ResolveDeviceKeyRequest(digest=digest)
+        found = await call(self._keys.ResolveDeviceKey, request, self._clock)
+        dead = _DEAD.get(found.state)
+        return _live_device(found) if dead is None else dead
+
+    async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
+        """See `KeyDirectory.signer_facts`."""
+        request = resolution.GetSignerFactsRequest(account_id=str(account_id), public_key=public_key)
+        found = await call(self._keys.GetSignerFacts, request, self._clock)
+        return found.facts if found.HasField("facts") else None
+
     async def fence(self, account_id: uuid.UUID, account_version: int) -> None:
         """See `KeyDirectory.fence`."""
         request = resolution.FenceAccountRequest(account_id=str(account_id), account_version=account_version)
@@ -48,8 +62,7 @@ class RemoteKeys:
 
 
 def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApiKey:
-    if found.state != resolution.API_KEY_STATE_LIVE:
-        raise SealgateError(Code.INTERNAL, internal=f"keys answered an unknown state {found.state}")
+    _refuse_unknown_state(found.state)
     return LiveApiKey(
         public_text=public_key_text(public_key),
         project_id=uuid.UUID(found.project_id),
@@ -60,3 +73,19 @@ def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApi
         expires_at_ns=found.expires_at_ns if found.HasField("expires_at_ns") else None,
         retires_at_ns=found.retires_at_ns if found.HasField("retires_at_ns") else None,
     )
+
+
+def _live_device(found: resolution.ResolveDeviceKeyResponse) -> LiveDeviceKey:
+    _refuse_unknown_state(found.state)
+    return LiveDeviceKey(
+        device_key_id=uuid.UUID(found.device_key_id),
+        project_id=uuid.UUID(found.project_id),
+        account_id=uuid.UUID(found.account_id),
+        subaccount_index=found.subaccount_index if found.HasField("subaccount_index") else None,
+        expires_at_ns=found.expires_at_ns,
+    )
+
+
+def _refuse_unknown_state(state: int) -> None:
+    if state != resolution.API_KEY_STATE_LIVE:
+        raise SealgateError(Code.INTERNAL, internal=f"keys answered an unknown state {state}")

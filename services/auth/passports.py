@@ -10,9 +10,9 @@ from chassis.errors import SealgateError, invalid
 from chassis.identity import PassportSigner
 from chassis.keyring import SigningKeys
 from chassis.rpc import context as request_context
+from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.credentials import PresentedCredential
 from sealgate.common.v1 import method_rule_pb2, passport_pb2
-from services.auth.bad_credentials import BadCredentials
 from services.auth.domain.exchange import CredentialKind, Grant
 from services.auth.exchange import CredentialExchange
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sealgate.keys.v1.signer_facts_pb2 import SignerFacts
 from services.auth.domain.account import Account, AccountStatus
 from services.auth.domain.audit import Act
 from services.auth.domain.exchange import (
     CredentialKind,
     DeadKey,
+    Holder,
     LiveApiKey,
+    LiveDeviceKey,
     SessionStanding,
     Standing,
+    Tenant,
 )
 from services.auth.domain.project import Project, ProjectChange
 from services.auth.domain.session import Birth, Session
@@ -133,6 +137,10 @@ class StandingStore(Protocol):
         """A project, and the account if it is one of the project's."""
         ...
 
+    async def account_standing(self, account_id: uuid.UUID) -> tuple[Tenant, Holder] | None:
+        """An account with its project, whichever that is."""
+        ...
+
     async def touch_session(self, session_id: uuid.UUID, now_ns: int) -> int | None:
         """Notes a use, once in 30 s; the time now on record, None when nothing was written."""
         ...
@@ -143,6 +151,16 @@ class KeyDirectory(Protocol):
 
     async def resolve(self, public_key: bytes, kind: CredentialKind) -> DeadKey | LiveApiKey:
         """What a public key (32 bytes) is as a key of `kind`; raises UNAVAILABLE."""
+        ...
+
+    async def resolve_device(self, digest: bytes) -> DeadKey | LiveDeviceKey:
+        """What a digest (32 bytes) is as a device key's; raises UNAVAILABLE."""
+        ...
+
+    async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
+        """The facts of an account's master or session key as keys words them, None where there is no such
+        key; raises UNAVAILABLE.
+        """
         ...
 
     async def fence(self, account_id: uuid.UUID, account_version: int) -> None:

@@ -133,6 +133,13 @@ SELECT project.project_id, project.status AS project_status, project.modules, pr
 FROM project LEFT JOIN account ON account.project_id = project.project_id AND account.account_id = $2
 WHERE project.project_id = $1;
 
+-- name: find_account_standing
+-- What a signed request asks about its account, in one snapshot.
+SELECT project.project_id, project.status AS project_status, project.modules, project.allowed_origins,
+  account.account_id, account.account_number, account.version, account.status AS account_status
+FROM account JOIN project USING (project_id)
+WHERE account.account_id = $1;
+
 -- name: touch_session
 -- Notes a use at $2 of a live session unless one after $3 is noted already. Bookkeeping never waits:
 -- whoever holds the row notes a use too, or ends the session.

@@ -50,6 +50,7 @@ _END_SESSION: Final = _queries.end_session
 _END_LIVE_SESSIONS: Final = _queries.end_live_sessions
 _FIND_SESSION_STANDING: Final = _queries.find_session_standing
 _FIND_STANDING: Final = _queries.find_standing
+_FIND_ACCOUNT_STANDING: Final = _queries.find_account_standing
 _TOUCH_SESSION: Final = _queries.touch_session
 _INSERT_AUDIT: Final = _queries.insert_audit
 
@@ -214,6 +215,11 @@ class AuthStorage:
         if row is None:
             return None
         return Standing(_tenant(row), None if row["account_id"] is None else _holder(row))
+
+    async def account_standing(self, account_id: uuid.UUID) -> tuple[Tenant, Holder] | None:
+        """See `StandingStore.account_standing`."""
+        row = await self._database.fetchrow(_FIND_ACCOUNT_STANDING, account_id)
+        return None if row is None else (_tenant(row), _holder(row))
 
     async def touch_session(self, session_id: uuid.UUID, now_ns: int) -> int | None:
         """See `StandingStore.touch_session`."""

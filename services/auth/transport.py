@@ -28,14 +28,28 @@ from sealgate.auth.v1 import (
     project_pb2_grpc,
     session_pb2,
     session_pb2_grpc,
+    signer_pb2,
+    signer_pb2_grpc,
+    time_pb2,
+    time_pb2_grpc,
 )
 from sealgate.common.v1 import passport_pb2
 from services.auth.domain.account import Account, AccountStatus, JsonValue, metadata_text
 from services.auth.domain.audit import Act, ActorKind
+from services.auth.domain.exchange import Holder, Tenant
 from services.auth.domain.project import Project, ProjectChange, SessionPolicy, new_project
 from services.auth.domain.session import Birth, Session, new_birth
 from services.auth.passports import PassportOffice
-from services.auth.ports import AccountRef, AccountStore, Page, ProjectStore, SessionStore, Tokens
+from services.auth.ports import (
+    AccountRef,
+    AccountStore,
+    KeyDirectory,
+    Page,
+    ProjectStore,
+    SessionStore,
+    StandingStore,
+    Tokens,
+)
 from services.auth.revocation import MassRevocation
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -253,6 +267,42 @@ class TokenKeyServicer(identity_pb2_grpc.TokenKeyServiceServicer):
         return identity_pb2.GetJsonWebKeySetResponse(keys=keys)
 
 
+class SignerServicer(signer_pb2_grpc.SignerServiceServicer):
+    """Who stands behind a signature."""
+
+    def __init__(self, store: StandingStore, keys: KeyDirectory) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def ResolveSigner(
+        self, request: signer_pb2.ResolveSignerRequest, context: Context
+    ) -> signer_pb2.ResolveSignerResponse:
+        """A key's facts and its account's standing; keys are not asked about an empty key."""
+        account_id = parse_uuid(request.account_id)
+        if account_id is None:
+            return signer_pb2.ResolveSignerResponse()
+        facts = None
+        if request.public_key:
+            facts = await self._keys.signer_facts(account_id, request.public_key)
+        # Read last: where the key is good, the standing is as of now and not of before the question.
+        standing = await self._store.account_standing(account_id)
+        return signer_pb2.ResolveSignerResponse(
+            facts=facts, standing=None if standing is None else _standing(*standing)
+        )
+
+
+class TimeServicer(time_pb2_grpc.TimeServiceServicer):
+    """The clock that requests are judged by, and the name that they are signed for."""
+
+    def __init__(self, audience: str, clock: Clock) -> None:
+        self._audience = audience
+        self._clock = clock
+
+    async def GetTime(self, request: time_pb2.GetTimeRequest, context: Context) -> time_pb2.GetTimeResponse:
+        """The time and the deployment's name."""
+        return time_pb2.GetTimeResponse(now_ns=self._clock.now_ns(), audience=self._audience)
+
+
 class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     """For the people who run the platform."""
 
@@ -389,4 +439,16 @@ def _session(session: Session) -> session_pb2.Session:
         expires_at=timestamp(session.expires_at_ns),
         user_agent=session.birth.user_agent,
         address=session.birth.address,
+    )
+
+
+def _standing(tenant: Tenant, holder: Holder) -> signer_pb2.AccountStanding:
+    return signer_pb2.AccountStanding(
+        project_id=str(tenant.project_id),
+        account_number=holder.account_number,
+        project_status=passport_pb2.ProjectStatus.Value(f"PROJECT_STATUS_{tenant.status}"),
+        account_status=passport_pb2.AccountStatus.Value(f"ACCOUNT_STATUS_{holder.status}"),
+        modules=tenant.modules,
+        allowed_origins=tenant.allowed_origins,
+        account_version=holder.version,
     )

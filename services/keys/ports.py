@@ -14,8 +14,16 @@ from services.keys.domain.changes import RightsChange
 class KeyStore(Protocol):
     """Keys and their audit; every method is one transaction and raises UNAVAILABLE without a database."""
 
-    async def issue(self, owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> ApiKey:
-        """Adds a live key.
+    async def issue(
+        self,
+        owner: Owner,
+        public_key: bytes,
+        rights: KeyRights,
+        act: Act,
+        *,
+        session_public_key: bytes | None = None,
+    ) -> ApiKey:
+        """Adds a live key; `session_public_key` is the session key that it comes from, if it does.
 
         Raises KEY_LIMIT_REACHED at the owner's cap, and what `refuse_gain` raises of the act.
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,10 +19,9 @@ from services.keys.domain.api_key import LAST_USED_RESOLUTION_NS, ApiKey, KeyRig
 from services.keys.domain.authority import Act, refuse_gain
 from services.keys.domain.changes import RightsChange, changed_rights, delta
 from services.keys.domain.rotation import refuse_rotation
+from services.keys.storage_acts import lock_new_owner, lock_owner, write_audit
 
 _queries = load_queries(Path(__file__).with_name("queries.sql"))
-_ENSURE_OWNER: Final = _queries.ensure_owner
-_LOCK_OWNER: Final = _queries.lock_owner
 _RAISE_FENCE: Final = _queries.raise_fence
 _COUNT_LIVE_KEYS: Final = _queries.count_live_keys
 _INSERT_KEY: Final = _queries.insert_key
@@ -36,7 +34,6 @@ _END_RETIRED_KEYS: Final = _queries.end_retired_keys
 _END_KEY: Final = _queries.end_key
 _RESOLVE_KEY: Final = _queries.resolve_key
 _NOTE_USE: Final = _queries.note_use
-_INSERT_AUDIT: Final = _queries.insert_audit
 
 
 class KeyStorage:
@@ -46,12 +43,19 @@ class KeyStorage:
         self._database = database
         self._keys_per_owner_count = keys_per_owner_count
 
-    async def issue(self, owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> ApiKey:
+    async def issue(
+        self,
+        owner: Owner,
+        public_key: bytes,
+        rights: KeyRights,
+        act: Act,
+        *,
+        session_public_key: bytes | None = None,
+    ) -> ApiKey:
         """See `KeyStore.issue`."""
-        key = _new_key(owner, public_key, rights, act)
+        key = _new_key(owner, public_key, rights, act, session_public_key)
         async with self._database.transaction() as tx:
-            await tx.execute(_ENSURE_OWNER, owner.owner_id, owner.kind)
-            fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+            fence = await lock_new_owner(tx, owner)
             refuse_gain(act, rights.scopes, fence)
             if await _live_count(tx, owner, act.at_ns) >= self._keys_per_owner_count:
                 raise SealgateError(Code.KEY_LIMIT_REACHED)
@@ -69,7 +73,7 @@ class KeyStorage:
     async def change(self, owner: Owner, public_key: bytes, change: RightsChange, act: Act) -> ApiKey:
         """See `KeyStore.change`; a change that changes nothing leaves no trace."""
         async with self._database.transaction() as tx:
-            fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+            fence = await lock_owner(tx, owner)
             key = await _open_key(tx, owner, public_key, act.at_ns)
             rights = changed_rights(key, change)
             if rights == key.rights:
@@ -97,7 +101,7 @@ class KeyStorage:
         """See `KeyStore.rotate`."""
         retires_at_ns = act.at_ns + overlap_ns
         async with self._database.transaction() as tx:
-            fence = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+            fence = await lock_owner(tx, owner)
             old = _found(await tx.fetchrow(_FIND_UNDELETED_KEY, public_key, owner.owner_id, owner.kind))
             refuse_gain(act, old.rights.scopes, fence)
             refuse_rotation(old, act.at_ns)
@@ -105,7 +109,7 @@ class KeyStorage:
             counts = overlap_ns > 0
             if counts and await _live_count(tx, owner, act.at_ns) >= self._keys_per_owner_count:
                 raise SealgateError(Code.KEY_LIMIT_REACHED)
-            key = _new_key(owner, successor, old.rights, act)
+            key = _new_key(owner, successor, old.rights, act, old.session_public_key)
             await _insert_key(tx, key, act)
             await tx.execute(_RETIRE_KEY, public_key, successor, retires_at_ns)
             await tx.execute(_END_RETIRED_KEYS, owner.owner_id, owner.kind, act.at_ns)
@@ -116,7 +120,7 @@ class KeyStorage:
     async def delete(self, owner: Owner, public_key: bytes, act: Act) -> None:
         """See `KeyStore.delete`."""
         async with self._database.transaction() as tx:
-            await tx.execute(_LOCK_OWNER, owner.owner_id, owner.kind)
+            await lock_owner(tx, owner)
             key = await _open_key(tx, owner, public_key, act.at_ns)
             # A project without a key could only be helped by an operator.
             last_counts = owner.kind is OwnerKind.PROJECT and key.is_live(act.at_ns)
@@ -130,7 +134,7 @@ class KeyStorage:
         async with self._database.transaction() as tx:
             await tx.execute(_RAISE_FENCE, account_id, account_version)
             facts = {"account_version": account_version}
-            await _audit(tx, act, "ACCOUNT_FENCED", account_id, OwnerKind.ACCOUNT, None, facts)
+            await write_audit(tx, act, "ACCOUNT_FENCED", account_id, OwnerKind.ACCOUNT, facts=facts)
 
     async def resolve(self, public_key: bytes) -> ApiKey | None:
         """See `KeyStore.resolve`."""
@@ -147,7 +151,9 @@ async def _live_count(tx: Transaction, owner: Owner, now_ns: int) -> int:
     return count
 
 
-def _new_key(owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> ApiKey:
+def _new_key(
+    owner: Owner, public_key: bytes, rights: KeyRights, act: Act, session_public_key: bytes | None
+) -> ApiKey:
     return ApiKey(
         public_key,
         owner,
@@ -156,6 +162,7 @@ def _new_key(owner: Owner, public_key: bytes, rights: KeyRights, act: Act) -> Ap
         updated_at_ns=act.at_ns,
         last_used_at_ns=None,
         ended_at_ns=None,
+        session_public_key=session_public_key,
     )
 
 
@@ -185,37 +192,14 @@ async def _insert_key(tx: Transaction, key: ApiKey, act: Act) -> None:
         key.created_at_ns,
         act.actor_kind,
         act.actor_id,
+        key.session_public_key,
     )
 
 
 async def _audit_key(
     tx: Transaction, act: Act, action: str, owner: Owner, public_key: bytes, facts: Mapping[str, object]
 ) -> None:
-    await _audit(tx, act, action, owner.owner_id, owner.kind, public_key, facts)
-
-
-async def _audit(
-    tx: Transaction,
-    act: Act,
-    action: str,
-    owner_id: uuid.UUID,
-    kind: OwnerKind,
-    public_key: bytes | None,
-    facts: Mapping[str, object],
-) -> None:
-    await tx.execute(
-        _INSERT_AUDIT,
-        act.audit_id,
-        act.at_ns,
-        action,
-        owner_id,
-        kind,
-        public_key,
-        act.actor_kind,
-        act.actor_id,
-        act.request_id,
-        json.dumps(facts),
-    )
+    await write_audit(tx, act, action, owner.owner_id, owner.kind, public_key=public_key, facts=facts)
 
 
 def _key(row: asyncpg.Record) -> ApiKey:
@@ -235,4 +219,5 @@ def _key(row: asyncpg.Record) -> ApiKey:
         ended_at_ns=row["ended_at_ns"],
         replaced_by=row["replaced_by"],
         retires_at_ns=row["retires_at_ns"],
+        session_public_key=row["session_public_key"],
     )

@@ -22,6 +22,9 @@ from services.auth.domain.token import TokenClaims
 # All there are but `withdrawals:write`, which is only ever given by name.
 SESSION_SCOPES: Final = ("account:read", "keys:write", "wallet:read", "wallet:write", "orders:write")
 
+# A device reads what its owner reads, and moves nothing.
+DEVICE_KEY_SCOPES: Final = ("account:read", "wallet:read")
+
 _PASSPORT_LIFETIME_NS: Final = PASSPORT_LIFETIME_SECONDS * NANOSECONDS_PER_SECOND
 # What browsers send for a page that has no origin of its own.
 _OPAQUE_ORIGIN: Final = "null"
@@ -37,7 +40,7 @@ class CredentialKind(StrEnum):
 
 
 class DeadKey(StrEnum):
-    """Why an API key does not work, as the keys service says."""
+    """Why an API key or a device key does not work, as the keys service says."""
 
     UNKNOWN = "UNKNOWN"
     REVOKED = "REVOKED"
@@ -66,6 +69,17 @@ class LiveApiKey:
     subaccount_index: int | None
     expires_at_ns: int | None
     retires_at_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDeviceKey:
+    """The facts of a device key that works; `expires_at_ns` is when it ends if it is not used again."""
+
+    device_key_id: uuid.UUID
+    project_id: uuid.UUID
+    account_id: uuid.UUID
+    subaccount_index: int | None
+    expires_at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,7 @@ class Grant:
 
 
 def dead_key_error(dead: DeadKey) -> SealgateError:
-    """The API_KEY_INVALID, API_KEY_REVOKED or API_KEY_EXPIRED of a key that does not work."""
+    """The API_KEY_INVALID, API_KEY_REVOKED or API_KEY_EXPIRED of a key of any kind that does not work."""
     return SealgateError(_DEAD_KEY_CODES[dead])
 
 
@@ -175,6 +189,33 @@ def admit_account_key(key: LiveApiKey, standing: Standing | None, origin: str | 
     refuse_suspended(standing.holder.status)
     _refuse_origin(origin, key.origins)
     return _key_grant(CredentialKind.ACCOUNT_API_KEY, key, standing, origin)
+
+
+def admit_device_key(key: LiveDeviceKey, standing: Standing | None, origin: str | None, now_ns: int) -> Grant:
+    """Decides about a live device key, which has no origins of its own: its project's count.
+
+    Raises API_KEY_EXPIRED past its end, API_KEY_INVALID when its account is not there; then
+    TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    """
+    if now_ns >= key.expires_at_ns:
+        raise SealgateError(Code.API_KEY_EXPIRED)
+    if standing is None or standing.holder is None:
+        raise SealgateError(
+            Code.API_KEY_INVALID, internal="a live device key of an account that is not there"
+        )
+    refuse_unserved(standing.tenant.status)
+    refuse_suspended(standing.holder.status)
+    _refuse_origin(origin, standing.tenant.allowed_origins)
+    return Grant(
+        kind=CredentialKind.DEVICE_KEY,
+        credential_id=str(key.device_key_id),
+        tenant=standing.tenant,
+        holder=standing.holder,
+        scopes=DEVICE_KEY_SCOPES,
+        subaccount_index=key.subaccount_index,
+        origin=origin,
+        expires_at_ns=key.expires_at_ns,
+    )
 
 
 def admit_project_key(

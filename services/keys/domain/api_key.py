@@ -71,6 +71,8 @@ class ApiKey:
     # The public half of the key that it was rotated into, and when it stops working for that.
     replaced_by: bytes | None = None
     retires_at_ns: int | None = None
+    # The session key that made it, or made what it was rotated from.
+    session_public_key: bytes | None = None
 
     @property
     def stops_at_ns(self) -> int | None:

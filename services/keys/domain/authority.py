@@ -17,6 +17,8 @@ class ActorKind(StrEnum):
     ACCOUNT_SESSION = "ACCOUNT_SESSION"
     OPERATOR = "OPERATOR"
     SERVICE = "SERVICE"
+    MASTER_KEY = "MASTER_KEY"
+    SESSION_KEY = "SESSION_KEY"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,12 @@ from typing import Final
 
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import SealgateError, invalid
-from chassis.limits import API_KEY_LIFETIME_MAX_SECONDS, NAME_MAX_CHARACTERS, ORIGINS_COUNT
+from chassis.limits import (
+    API_KEY_LIFETIME_MAX_SECONDS,
+    NAME_MAX_CHARACTERS,
+    ORIGINS_COUNT,
+    SUBACCOUNT_INDEX_MAX,
+)
 from chassis.origins import check_origin
 from services.keys.domain.api_key import KeyRights
 
@@ -103,8 +108,9 @@ def _default_scopes(origins: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked_subaccount(index: int | None) -> int | None:
-    if index not in (None, 0):
-        raise invalid("subaccount_index", "must be 0 or absent")
+    # Whether it exists is wallet's to say: a key may be pinned to one that is made later.
+    if index is not None and not 0 <= index <= SUBACCOUNT_INDEX_MAX:
+        raise invalid("subaccount_index", f"must be 0 to {SUBACCOUNT_INDEX_MAX}")
     return index
 
 

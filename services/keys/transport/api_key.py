@@ -1,32 +1,20 @@
-"""The service's RPCs: messages to domain values and back, without rules or SQL."""
+"""API keys for customers: of the project, of its accounts, of the caller's own account."""
 # ruff: noqa: N802 - gRPC gives the methods their names
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import grpc
 from google.protobuf.struct_pb2 import ListValue
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.errors import Code, SealgateError, invalid
-from chassis.ids import Ids, parse_uuid
-from chassis.methods import CredentialKind
+from chassis.ids import Ids
 from chassis.rpc import context as request_context
 from chassis.rpc.timestamps import timestamp, timestamp_or_none
 from chassis.secrets import ApiKeyPair, parse_public_key, public_key_text
-from sealgate.common.v1 import passport_pb2
-from sealgate.keys.v1 import (
-    api_key_pb2,
-    api_key_pb2_grpc,
-    operator_pb2,
-    operator_pb2_grpc,
-    resolution_pb2,
-    resolution_pb2_grpc,
-)
-from services.keys.domain.api_key import ApiKey, KeyRights, KeyState, Owner, OwnerKind
-from services.keys.domain.authority import AccountStanding, Act, ActorKind
+from sealgate.keys.v1 import api_key_pb2, api_key_pb2_grpc
+from services.keys.domain.api_key import ApiKey, KeyRights, Owner
+from services.keys.domain.authority import Act
 from services.keys.domain.changes import RightsChange
 from services.keys.domain.rights import (
     account_key_rights,
@@ -37,20 +25,10 @@ from services.keys.domain.rights import (
 )
 from services.keys.domain.rotation import checked_overlap_ns
 from services.keys.ports import KeyStore
+from services.keys.transport.messages import Context, account, act_of_caller
 
-Context = grpc.aio.ServicerContext[Any, Any]
 _CreateRequest = api_key_pb2.CreateAccountApiKeyRequest | api_key_pb2.CreateApiKeyRequest
 _UpdateRequest = api_key_pb2.UpdateAccountApiKeyRequest | api_key_pb2.UpdateApiKeyRequest
-
-_OWNER_KINDS: Final[dict[int, OwnerKind]] = {
-    CredentialKind.PROJECT_KEY: OwnerKind.PROJECT,
-    CredentialKind.ACCOUNT_API_KEY: OwnerKind.ACCOUNT,
-}
-_STATES: Final = {
-    KeyState.LIVE: resolution_pb2.API_KEY_STATE_LIVE,
-    KeyState.REVOKED: resolution_pb2.API_KEY_STATE_REVOKED,
-    KeyState.EXPIRED: resolution_pb2.API_KEY_STATE_EXPIRED,
-}
 
 
 class Issuer:
@@ -88,7 +66,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.CreateProjectApiKeyResponse:
         """Makes a further key for the caller's project."""
         rights = project_key_rights(request.name if request.HasField("name") else None)
-        issued = await self._issuer.issue(_project(), rights, self._act())
+        issued = await self._issuer.issue(_project(), rights, act_of_caller(self._clock, self._ids))
         return api_key_pb2.CreateProjectApiKeyResponse(api_key=issued)
 
     async def ListProjectApiKeys(
@@ -101,7 +79,9 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_pb2.DeleteProjectApiKeyRequest, context: Context
     ) -> api_key_pb2.DeleteProjectApiKeyResponse:
         """Deletes a key of the caller's project, which may be the one it shows, but not the last."""
-        await self._store.delete(_project(), _public_key(request.public_key), self._act())
+        await self._store.delete(
+            _project(), _public_key(request.public_key), act_of_caller(self._clock, self._ids)
+        )
         return api_key_pb2.DeleteProjectApiKeyResponse(deleted=True)
 
     async def CreateAccountApiKey(
@@ -114,7 +94,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_pb2.ListAccountApiKeysRequest, context: Context
     ) -> api_key_pb2.ListAccountApiKeysResponse:
         """Lists the keys of one of the project's accounts."""
-        return api_key_pb2.ListAccountApiKeysResponse(api_keys=await self._list(_account()))
+        return api_key_pb2.ListAccountApiKeysResponse(api_keys=await self._list(account()))
 
     async def UpdateAccountApiKey(
         self, request: api_key_pb2.UpdateAccountApiKeyRequest, context: Context
@@ -128,14 +108,18 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         """Replaces a key of one of the project's accounts; without an overlap unless one is asked for."""
         overlap_ns = checked_overlap_ns(request.overlap_seconds)
         public_key = _public_key(request.public_key)
-        issued = await self._issuer.replace(_account(), public_key, overlap_ns, self._act())
+        issued = await self._issuer.replace(
+            account(), public_key, overlap_ns, act_of_caller(self._clock, self._ids)
+        )
         return api_key_pb2.RotateAccountApiKeyResponse(api_key=issued)
 
     async def DeleteAccountApiKey(
         self, request: api_key_pb2.DeleteAccountApiKeyRequest, context: Context
     ) -> api_key_pb2.DeleteAccountApiKeyResponse:
         """Deletes a key of one of the project's accounts."""
-        await self._store.delete(_account(), _public_key(request.public_key), self._act())
+        await self._store.delete(
+            account(), _public_key(request.public_key), act_of_caller(self._clock, self._ids)
+        )
         return api_key_pb2.DeleteAccountApiKeyResponse(deleted=True)
 
     async def CreateApiKey(
@@ -147,8 +131,9 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     async def ListApiKeys(
         self, request: api_key_pb2.ListApiKeysRequest, context: Context
     ) -> api_key_pb2.ListApiKeysResponse:
-        """Lists the keys of the caller's own account."""
-        return api_key_pb2.ListApiKeysResponse(api_keys=await self._list(_account()))
+        """Lists the keys of the caller's own account; a pinned caller sees those of its pin alone."""
+        pin = request_context.identity().subaccount_index
+        return api_key_pb2.ListApiKeysResponse(api_keys=await self._list(account(), pin))
 
     async def UpdateApiKey(
         self, request: api_key_pb2.UpdateApiKeyRequest, context: Context
@@ -160,11 +145,13 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_pb2.DeleteApiKeyRequest, context: Context
     ) -> api_key_pb2.DeleteApiKeyResponse:
         """Deletes a key of the caller's own account."""
-        await self._store.delete(_account(), _public_key(request.public_key), self._act())
+        await self._store.delete(
+            account(), _public_key(request.public_key), act_of_caller(self._clock, self._ids)
+        )
         return api_key_pb2.DeleteApiKeyResponse(deleted=True)
 
     async def _create(self, request: _CreateRequest) -> api_key_pb2.IssuedApiKey:
-        act = self._act()
+        act = act_of_caller(self._clock, self._ids)
         rights = account_key_rights(
             name=request.name if request.HasField("name") else None,
             scopes=_strings(request.scopes, "scopes") if request.HasField("scopes") else None,
@@ -173,14 +160,15 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
             expires_at_ns=_nanoseconds(request.expires_at) if request.HasField("expires_at") else None,
             now_ns=act.at_ns,
         )
-        return await self._issuer.issue(_account(), rights, act)
+        return await self._issuer.issue(account(), rights, act)
 
-    async def _list(self, owner: Owner) -> list[api_key_pb2.ApiKey]:
+    async def _list(self, owner: Owner, pin: int | None = None) -> list[api_key_pb2.ApiKey]:
         now_ns = self._clock.now_ns()
-        return [_message(key, now_ns) for key in await self._store.list_open(owner, now_ns)]
+        keys = await self._store.list_open(owner, now_ns)
+        return [_message(key, now_ns) for key in keys if pin is None or key.rights.subaccount_index == pin]
 
     async def _update(self, request: _UpdateRequest) -> api_key_pb2.ApiKey:
-        act = self._act()
+        act = act_of_caller(self._clock, self._ids)
         public_key = _public_key(request.public_key)
         change = RightsChange(
             name=checked_name(request.name) if request.HasField("name") else None,
@@ -191,107 +179,11 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 checked_origins(_strings(request.origins, "origins")) if request.HasField("origins") else None
             ),
         )
-        return _message(await self._store.change(_account(), public_key, change, act), act.at_ns)
-
-    def _act(self) -> Act:
-        """What the caller of the request being served is about to do."""
-        identity = request_context.identity()
-        by_project = identity.kind is CredentialKind.PROJECT_KEY
-        account = None
-        if identity.account_id is not None:
-            suspended = identity.account_status != passport_pb2.ACCOUNT_STATUS_ACTIVE
-            account = AccountStanding(suspended, identity.account_version)
-        return Act(
-            actor_kind=ActorKind(identity.kind.name),
-            actor_id=identity.credential_id,
-            audit_id=self._ids.uuid7(),
-            request_id=request_context.current().request_id,
-            at_ns=self._clock.now_ns(),
-            account=account,
-            grantable_scopes=None if by_project else identity.scopes,
-        )
-
-
-class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
-    """What auth asks while it turns a credential into an identity."""
-
-    def __init__(self, store: KeyStore, clock: Clock, ids: Ids) -> None:
-        self._store = store
-        self._clock = clock
-        self._ids = ids
-
-    async def ResolveApiKey(
-        self, request: resolution_pb2.ResolveApiKeyRequest, context: Context
-    ) -> resolution_pb2.ResolveApiKeyResponse:
-        """The key's state, and its facts if it works; notes the use."""
-        now_ns = self._clock.now_ns()
-        key = await self._store.resolve(request.public_key)
-        if key is None or key.owner.kind is not _OWNER_KINDS.get(request.kind):
-            return resolution_pb2.ResolveApiKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
-        state = key.state(now_ns)
-        if state is not KeyState.LIVE:
-            return resolution_pb2.ResolveApiKeyResponse(state=_STATES[state])
-        if key.is_use_due(now_ns):
-            await self._store.note_use(key.public_key, now_ns)
-        return resolution_pb2.ResolveApiKeyResponse(
-            state=_STATES[state],
-            project_id=str(key.owner.project_id),
-            account_id="" if key.owner.account_id is None else str(key.owner.account_id),
-            scopes=key.rights.scopes,
-            origins=key.rights.origins,
-            subaccount_index=key.rights.subaccount_index,
-            expires_at_ns=key.stops_at_ns,
-            retires_at_ns=key.retires_at_ns,
-        )
-
-    async def FenceAccount(
-        self, request: resolution_pb2.FenceAccountRequest, context: Context
-    ) -> resolution_pb2.FenceAccountResponse:
-        """Answers when no issue under an older version can commit any more."""
-        account_id = parse_uuid(request.account_id)
-        if account_id is None:
-            raise SealgateError(Code.ACCOUNT_NOT_FOUND)
-        if request.account_version < 0:
-            raise invalid("account_version", "must not be negative")
-        act = _act_of(ActorKind.SERVICE, "auth", self._clock, self._ids)
-        await self._store.fence(account_id, request.account_version, act)
-        return resolution_pb2.FenceAccountResponse()
-
-
-class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
-    """For the people who run the platform."""
-
-    def __init__(self, store: KeyStore, clock: Clock, ids: Ids) -> None:
-        self._issuer = Issuer(store, ids)
-        self._clock = clock
-        self._ids = ids
-
-    async def IssueProjectApiKey(
-        self, request: operator_pb2.IssueProjectApiKeyRequest, context: Context
-    ) -> operator_pb2.IssueProjectApiKeyResponse:
-        """Makes a project key without one; whether the project exists is the operator's to know."""
-        project_id = parse_uuid(request.project_id)
-        if project_id is None:
-            raise SealgateError(Code.PROJECT_NOT_FOUND)
-        rights = project_key_rights(request.name if request.HasField("name") else None)
-        act = _act_of(ActorKind.OPERATOR, "operator", self._clock, self._ids)
-        issued = await self._issuer.issue(Owner(project_id), rights, act)
-        return operator_pb2.IssueProjectApiKeyResponse(api_key=issued)
-
-
-def _act_of(kind: ActorKind, actor_id: str, clock: Clock, ids: Ids) -> Act:
-    """An act of somebody of our own, who needs no identity."""
-    request_id = request_context.current().request_id
-    return Act(kind, actor_id, audit_id=ids.uuid7(), request_id=request_id, at_ns=clock.now_ns())
+        return _message(await self._store.change(account(), public_key, change, act), act.at_ns)
 
 
 def _project() -> Owner:
     return Owner(request_context.identity().project_id)
-
-
-def _account() -> Owner:
-    identity = request_context.identity()
-    return Owner(identity.project_id, identity.account())
 
 
 def _public_key(text: str) -> bytes:

@@ -1,0 +1,1 @@
+"""The service's RPCs, a module for each service of the protos: no rules, no SQL."""
