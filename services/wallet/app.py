@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from chassis.clock import Clock
 from chassis.db.pool import create_database
+from chassis.db.signed_requests import remember_signer
 from chassis.db.tx import Database
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
@@ -13,6 +16,8 @@ from chassis.rpc.client import open_channel
 from chassis.rpc.exchange import RemoteExchanger
 from chassis.rpc.idempotency import IdempotencyStage
 from chassis.rpc.server import RpcServer, Service
+from chassis.rpc.signed import SignedRequests
+from chassis.rpc.signers import RemoteSigners, RemoteStandings
 from sealgate.wallet.v1 import (
     market_pb2,
     market_pb2_grpc,
@@ -22,25 +27,56 @@ from sealgate.wallet.v1 import (
     order_pb2_grpc,
     position_pb2,
     position_pb2_grpc,
+    signed_pb2,
+    signed_pb2_grpc,
     wallet_pb2,
     wallet_pb2_grpc,
+    withdrawal_pb2,
+    withdrawal_pb2_grpc,
 )
 from services.wallet.config import WalletConfig
 from services.wallet.domain.audit import Breach
+from services.wallet.domain.withdrawal import Rail
 from services.wallet.storage import CONSTRAINT_ERRORS, DepositStorage, WalletStorage
 from services.wallet.storage_audit import AUDIT_RULES, audit
 from services.wallet.storage_listings import ListingStorage
 from services.wallet.storage_markets import MarketStorage
 from services.wallet.storage_orders import OrderStorage
+from services.wallet.storage_requests import RequestStorage
+from services.wallet.storage_signers import SignerFenceStorage
+from services.wallet.storage_subaccounts import SubaccountStorage
+from services.wallet.storage_transfers import TransferStorage
+from services.wallet.storage_withdrawals import DestinationStorage, WithdrawalStorage, WithdrawalTerms
 from services.wallet.transport.market import MarketServicer
 from services.wallet.transport.operator import OperatorServicer
 from services.wallet.transport.order import OrderServicer
 from services.wallet.transport.position import PositionServicer
+from services.wallet.transport.signed import REJECTIONS, SignedRequestServicer
+from services.wallet.transport.signer_fence import SignerFenceServicer
+from services.wallet.transport.subaccount import SubaccountServicer
 from services.wallet.transport.wallet import WalletServicer
+from services.wallet.transport.withdrawal import WithdrawalServicer
 
 __all__ = ["AUDIT_RULES", "SERVICE_NAME", "Breach", "audit", "build"]
 
 SERVICE_NAME: Final = "wallet"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """What the servicers work with."""
+
+    wallets: WalletStorage
+    subaccounts: SubaccountStorage
+    transfers: TransferStorage
+    requests: RequestStorage
+    fence: SignerFenceStorage
+    deposits: DepositStorage
+    withdrawals: WithdrawalStorage
+    destinations: DestinationStorage
+    markets: MarketStorage
+    orders: OrderStorage
+    listings: ListingStorage
 
 
 async def build(config: WalletConfig, clock: Clock, ids: Ids) -> RpcServer:
@@ -53,40 +89,77 @@ async def build(config: WalletConfig, clock: Clock, ids: Ids) -> RpcServer:
     )
     auth_channel = open_channel(config.auth_target)
     auth = RemoteExchanger(auth_channel, clock)
+    stores = _stores(config, database, clock, ids)
 
     async def close_auth_channel() -> None:
         await auth_channel.close()
 
-    orders = OrderStorage(database, clock, config.open_orders_per_wallet_count)
-
     async def end_expired_orders() -> None:
-        await orders.end_expired_orders()
+        await stores.orders.end_expired_orders()
 
+    async def pay_withdrawals() -> None:
+        await stores.withdrawals.pay_by_itself()
+
+    pays_by_itself = Rail(config.withdrawal_rail) is Rail.EMBEDDED
     return RpcServer(
         config,
-        _services(config, database, orders, clock, ids),
+        [*_services(stores, clock, ids), *_signed_services(stores, clock, ids)],
         clock=clock,
         ids=ids,
         verifier=PassportVerifier(config.audience, clock, auth.passport_keys),
         exchanger=auth,
         closers=[close_auth_channel, database.close],
-        background=[end_expired_orders],
+        background=[end_expired_orders, *([pay_withdrawals] if pays_by_itself else [])],
         idempotency=IdempotencyStage(database, clock),
+        signed=_signed_requests(config, database, RemoteStandings(auth_channel, clock), clock),
     )
 
 
-def _services(
-    config: WalletConfig, database: Database, orders: OrderStorage, clock: Clock, ids: Ids
-) -> list[Service]:
-    """What is served, each proto service by its own servicer."""
-    wallets = WalletStorage(database, config.wallets_per_account_count)
+def _stores(config: WalletConfig, database: Database, clock: Clock, ids: Ids) -> _Stores:
     markets = MarketStorage(database)
-    listings = ListingStorage(database, markets)
-    operator = OperatorServicer(DepositStorage(database), markets, orders, clock, ids)
+    withdrawal_terms = WithdrawalTerms(
+        rail=Rail(config.withdrawal_rail),
+        delay_seconds=config.withdrawal_delay_seconds,
+        limit_per_day=config.withdrawal_limit_per_day,
+    )
+    return _Stores(
+        wallets=WalletStorage(database, config.wallets_per_account_count),
+        subaccounts=SubaccountStorage(
+            database, config.subaccounts_per_account_count, config.wallets_per_account_count
+        ),
+        transfers=TransferStorage(database),
+        requests=RequestStorage(database),
+        fence=SignerFenceStorage(database),
+        deposits=DepositStorage(database),
+        withdrawals=WithdrawalStorage(database, clock, ids, withdrawal_terms),
+        destinations=DestinationStorage(database, config.withdrawal_address_wait_seconds),
+        markets=markets,
+        orders=OrderStorage(database, clock, config.open_orders_per_wallet_count),
+        listings=ListingStorage(database, markets),
+    )
+
+
+def _signed_requests(
+    config: WalletConfig, database: Database, standings: RemoteStandings, clock: Clock
+) -> SignedRequests:
+    """How signed requests are run: keys are another service's, and known here by their fence."""
+    return SignedRequests(
+        database=database,
+        clock=clock,
+        audience=config.audience,
+        directory=RemoteSigners(standings, partial(remember_signer, database)),
+        outcome_type=signed_pb2.RequestOutcome,
+        rejections=REJECTIONS,
+    )
+
+
+def _services(stores: _Stores, clock: Clock, ids: Ids) -> list[Service]:
+    """What is served, each proto service by its own servicer."""
+    markets, orders, deposits = stores.markets, stores.orders, stores.deposits
     return [
         Service(
             wallet_pb2.DESCRIPTOR.services_by_name["WalletService"],
-            WalletServicer(wallets, clock, ids),
+            WalletServicer(stores.wallets, clock, ids),
             wallet_pb2_grpc.add_WalletServiceServicer_to_server,
         ),
         Service(
@@ -96,17 +169,57 @@ def _services(
         ),
         Service(
             order_pb2.DESCRIPTOR.services_by_name["OrderService"],
-            OrderServicer(markets, orders, listings, clock, ids),
+            OrderServicer(markets, orders, stores.listings, clock, ids),
             order_pb2_grpc.add_OrderServiceServicer_to_server,
         ),
         Service(
             position_pb2.DESCRIPTOR.services_by_name["PositionService"],
-            PositionServicer(listings, clock),
+            PositionServicer(stores.listings, clock),
             position_pb2_grpc.add_PositionServiceServicer_to_server,
         ),
         Service(
+            withdrawal_pb2.DESCRIPTOR.services_by_name["SubaccountService"],
+            SubaccountServicer(stores.subaccounts, stores.wallets, clock, ids),
+            withdrawal_pb2_grpc.add_SubaccountServiceServicer_to_server,
+        ),
+        Service(
+            withdrawal_pb2.DESCRIPTOR.services_by_name["WithdrawalService"],
+            WithdrawalServicer(stores.withdrawals, stores.destinations, stores.wallets, deposits, clock, ids),
+            withdrawal_pb2_grpc.add_WithdrawalServiceServicer_to_server,
+        ),
+        Service(
             operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
-            operator,
+            OperatorServicer(deposits, stores.withdrawals, markets, orders, clock, ids),
             operator_pb2_grpc.add_OperatorServiceServicer_to_server,
+        ),
+    ]
+
+
+def _signed_services(stores: _Stores, clock: Clock, ids: Ids) -> list[Service]:
+    """The two proto services of signed requests."""
+    signed_requests = SignedRequestServicer(
+        wallets=stores.wallets,
+        subaccounts=stores.subaccounts,
+        transfers=stores.transfers,
+        deposits=stores.deposits,
+        withdrawals=stores.withdrawals,
+        destinations=stores.destinations,
+        markets=stores.markets,
+        orders=stores.orders,
+        listings=stores.listings,
+        requests=stores.requests,
+        clock=clock,
+        ids=ids,
+    )
+    return [
+        Service(
+            signed_pb2.DESCRIPTOR.services_by_name["SignedRequestService"],
+            signed_requests,
+            signed_pb2_grpc.add_SignedRequestServiceServicer_to_server,
+        ),
+        Service(
+            signed_pb2.DESCRIPTOR.services_by_name["SignerFenceService"],
+            SignerFenceServicer(stores.fence),
+            signed_pb2_grpc.add_SignerFenceServiceServicer_to_server,
         ),
     ]

@@ -6,8 +6,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Protocol
 
+from chassis.signing import RequestRecord
+from services.wallet.domain.amendment import Amendment
 from services.wallet.domain.audit import Act
 from services.wallet.domain.deposit import Booking, Deposit
+from services.wallet.domain.destination import Destination, Target
 from services.wallet.domain.listing import (
     Book,
     KnownMarket,
@@ -16,13 +19,17 @@ from services.wallet.domain.listing import (
     ListedTrade,
     PlacedOrder,
     ShownMarket,
+    SignedOrder,
 )
 from services.wallet.domain.matching import RestingOrder
 from services.wallet.domain.money import Asset
 from services.wallet.domain.new_market import NewMarket
 from services.wallet.domain.order import NewOrder
 from services.wallet.domain.statement import Page, Transfer, WalletBalance
+from services.wallet.domain.subaccount import Subaccount
+from services.wallet.domain.transfer import NewTransfer
 from services.wallet.domain.wallet import Reach, Wallet, WalletChange
+from services.wallet.domain.withdrawal import NewWithdrawal, Step, Withdrawal
 
 
 class WalletStore(Protocol):
@@ -44,11 +51,11 @@ class WalletStore(Protocol):
         ...
 
     async def create_wallet(
-        self, reach: Reach, wallet_id: uuid.UUID, name: str | None, now_ns: int
+        self, reach: Reach, subaccount_index: int, wallet_id: uuid.UUID, name: str | None, now_ns: int
     ) -> Wallet:
-        """A further wallet of subaccount 0, without a name named after its position.
+        """A further wallet of a subaccount within reach, without a name named after its position.
 
-        Raises WALLET_LIMIT_REACHED.
+        Raises SUBACCOUNT_NOT_FOUND, WALLET_LIMIT_REACHED.
         """
         ...
 
@@ -69,6 +76,68 @@ class WalletStore(Protocol):
         ...
 
 
+class SubaccountStore(Protocol):
+    """Subaccounts; a method is one transaction and raises UNAVAILABLE without a database."""
+
+    async def list_subaccounts(self, reach: Reach) -> list[Subaccount]:
+        """The subaccounts within reach by index, each with its wallets by position.
+
+        Empty for an account that was never here, and for a reach that there is no subaccount of.
+        """
+        ...
+
+    async def create_subaccount(
+        self, reach: Reach, wallet_id: uuid.UUID, name: str | None, now_ns: int
+    ) -> Subaccount:
+        """A further subaccount with a wallet of its own, without a name named after its index.
+
+        Raises SUBACCOUNT_LIMIT_REACHED, WALLET_LIMIT_REACHED.
+        """
+        ...
+
+
+class TransferStore(Protocol):
+    """Transfers between the wallets of one account."""
+
+    async def transfer_funds(self, reach: Reach, new: NewTransfer, act: Act) -> int:
+        """Moves money in one transaction; the number of the movement in the ledger.
+
+        Raises WALLET_NOT_FOUND, with the path of the one it is about, unless both wallets are the
+        account's, live, and in the subaccounts they are said to be in; INSUFFICIENT_BALANCE;
+        VALIDATION_ERROR when the target's balance would grow past all bounds; UNAVAILABLE without a
+        database.
+        """
+        ...
+
+
+class RequestStore(Protocol):
+    """What became of signed requests."""
+
+    async def find_request(self, reach: Reach, request_id: uuid.UUID, now_ns: int) -> RequestRecord:
+        """What is on record under an id, which is closed for good if it can run no more and never has.
+
+        Raises REQUEST_NOT_FOUND, with a time to wait for while it may still run, and for what is not
+        within reach; UNAVAILABLE without a database.
+        """
+        ...
+
+
+class SignerFenceStore(Protocol):
+    """Which keys have ended and which accounts sign; raises UNAVAILABLE without a database.
+
+    A method is one transaction. It waits for whoever relies on the contrary, and what it says holds for
+    ever.
+    """
+
+    async def fence_signers(self, account_id: uuid.UUID, public_keys: Sequence[bytes]) -> None:
+        """Ends keys of an account, of 32 bytes each: nothing that they signed commits any more."""
+        ...
+
+    async def require_signatures(self, account_id: uuid.UUID) -> None:
+        """From now on nothing unsigned sends money out of the account or says where it may go."""
+        ...
+
+
 class DepositStore(Protocol):
     """Deposits; a method is one transaction and raises UNAVAILABLE without a database."""
 
@@ -82,6 +151,71 @@ class DepositStore(Protocol):
         Raises DEPOSIT_CONFLICT when the reference was booked with other facts, WALLET_NOT_FOUND,
         and VALIDATION_ERROR when a balance would grow past all bounds.
         """
+        ...
+
+
+class DestinationStore(Protocol):
+    """Addresses that accounts may withdraw to; raises UNAVAILABLE without a database.
+
+    They are the account's as a whole, whatever part of it a `reach` is.
+    """
+
+    async def list_destinations(self, account_id: uuid.UUID) -> list[Destination]:
+        """Those that are not removed, oldest first."""
+        ...
+
+    async def add_destination(
+        self, reach: Reach, target: Target, destination_id: uuid.UUID, act: Act, *, is_signed: bool
+    ) -> Destination:
+        """Registers an address, or finds the live one there is and leaves it as it is.
+
+        Raises SIGNATURE_REQUIRED for an unsigned request where the account has had a master key, and
+        ADDRESS_LIMIT_REACHED.
+        """
+        ...
+
+    async def remove_destination(self, reach: Reach, target: Target, act: Act) -> Destination:
+        """Ends an address at once and for good; raises ADDRESS_NOT_USABLE when there is no live one.
+
+        What began to go there before goes on.
+        """
+        ...
+
+
+class WithdrawalStore(Protocol):
+    """Withdrawals; a change is one transaction and raises UNAVAILABLE without a database.
+
+    A wallet that is not within `reach`, does not exist or was deleted is WALLET_NOT_FOUND.
+    """
+
+    async def create_withdrawal(
+        self, reach: Reach, new: NewWithdrawal, act: Act, *, is_signed: bool
+    ) -> Withdrawal:
+        """Begins a withdrawal and keeps its money back.
+
+        Raises SIGNATURE_REQUIRED for an unsigned request where the account has had a master key,
+        ADDRESS_NOT_USABLE, WITHDRAWAL_LIMIT_REACHED, and INSUFFICIENT_BALANCE.
+        """
+        ...
+
+    async def list_withdrawals(self, reach: Reach, wallet_id: uuid.UUID, page: Page) -> Sequence[Withdrawal]:
+        """A wallet's withdrawals, newest first."""
+        ...
+
+    async def list_open_withdrawals(self) -> Sequence[Withdrawal]:
+        """Everybody's that are on their way, oldest first, at most 1000."""
+        ...
+
+    async def settle_withdrawal(self, withdrawal_id: uuid.UUID, step: Step, act: Act) -> Withdrawal:
+        """A withdrawal after a step, which may have been taken before.
+
+        Raises WITHDRAWAL_NOT_FOUND, and WITHDRAWAL_STATE_CONFLICT for a step that it cannot take and
+        for a reference that another one has.
+        """
+        ...
+
+    async def pay_by_itself(self) -> int:
+        """Moves on what the embedded rail has to, a bounded number of steps; how many those were."""
         ...
 
 
@@ -144,6 +278,24 @@ class OrderStore(Protocol):
         """
         ...
 
+    async def amend_order(
+        self,
+        reach: Reach,
+        wallet_id: uuid.UUID,
+        known: KnownMarket,
+        order_id: uuid.UUID,
+        amendment: Amendment,
+        new_order_id: uuid.UUID,
+        act: Act,
+    ) -> PlacedOrder:
+        """Lowers an order of the market where it stands, or puts a new one, `new_order_id`, in its stead.
+
+        In the second case the old one is cancelled, unless the new one is refused: then it stands as it
+        did. Raises ORDER_NOT_OPEN, ORDER_LIMIT_REACHED, and what
+        `services.wallet.domain.amendment.amended` and `services.wallet.domain.settlement.place` raise.
+        """
+        ...
+
     async def reached_orders(
         self, reach: Reach, wallet_id: uuid.UUID, known: KnownMarket, order: NewOrder, now_ns: int
     ) -> list[RestingOrder]:
@@ -172,6 +324,10 @@ class ListingStore(Protocol):
 
     async def get_order(self, reach: Reach, wallet_id: uuid.UUID, order_id: uuid.UUID) -> PlacedOrder:
         """One order."""
+        ...
+
+    async def order_of_request(self, reach: Reach, request_id: uuid.UUID) -> SignedOrder | None:
+        """The order that a signed request of the account placed; None when it placed none."""
         ...
 
     async def list_orders(

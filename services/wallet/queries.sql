@@ -49,6 +49,10 @@ ON CONFLICT (account_id, subaccount_index)
    DO UPDATE SET wallets_made_count = subaccount.wallets_made_count + 1
 RETURNING wallets_made_count;
 
+-- name: has_subaccount
+-- Whether the account has a subaccount.
+SELECT EXISTS (SELECT FROM subaccount WHERE account_id = $1 AND subaccount_index = $2);
+
 -- name: count_wallets
 -- How many wallets the account has; true until the end of a transaction that took a position.
 SELECT count(*)::integer FROM wallet WHERE account_id = $1 AND deleted_at_ns IS NULL;
@@ -116,15 +120,21 @@ SELECT wallet.pol_address, asset.asset_id, asset.code, asset.scale, asset.class,
 -- A page of what moved a wallet within reach, newest first. No row at all: no such wallet. A row
 -- without a kind: an empty page.
 SELECT wallet.pol_address, moved.kind, moved.code, moved.scale, moved.amount, moved.external_ref,
-       moved.created_at_ns
+       moved.other_address, moved.created_at_ns
   FROM wallet
   LEFT JOIN LATERAL (
-      SELECT txn.seq, entry.leg, txn.kind, asset.code, asset.scale, entry.amount, funding.external_ref,
-             txn.created_at_ns
+      SELECT txn.seq, entry.leg, txn.kind, asset.code, asset.scale, entry.amount,
+             coalesce(funding.external_ref, withdrawal.external_ref) AS external_ref,
+             coalesce(other.pol_address, withdrawal.address) AS other_address, txn.created_at_ns
         FROM entry
         JOIN txn ON txn.seq = entry.txn_seq
         JOIN asset ON asset.asset_id = entry.asset_id
         LEFT JOIN funding ON funding.txn_seq = txn.seq
+        LEFT JOIN withdrawal ON withdrawal.txn_seq = txn.seq
+        -- The other wallet of a transfer, which has two legs.
+        LEFT JOIN entry AS opposite
+          ON txn.kind = 'TRANSFER' AND opposite.txn_seq = txn.seq AND opposite.leg <> entry.leg
+        LEFT JOIN wallet AS other ON other.wallet_id = opposite.wallet_id
        WHERE entry.wallet_id = wallet.wallet_id AND entry.is_transfer
        ORDER BY entry.txn_seq DESC, entry.leg DESC
        LIMIT $4 OFFSET $5
@@ -493,29 +503,31 @@ WITH given_update AS (
     INSERT INTO ord (
         order_id, market_id, seq, wallet_id, account_id, asset_id, outcome, side, type, time_in_force,
         amount, units, price, shares, filled, notional, fee_accrued, fee_charged, status,
-        client_order_id, expires_at_ns, created_at_ns, updated_at_ns
+        client_order_id, expires_at_ns, created_at_ns, updated_at_ns, post_only, request_id, processed_at_ns,
+        replaced_order_id
     )
     SELECT order_id, market_id, seq, wallet_id, account_id, asset_id, outcome, side, type, time_in_force,
            amount, units, price, shares, filled, notional, fee_accrued, fee_charged, status,
-           client_order_id, expires_at_ns, $2, $2
+           client_order_id, expires_at_ns, $2, $2, post_only, request_id, processed_at_ns, replaced_order_id
       FROM jsonb_to_recordset($1::jsonb -> 'placed')
            AS given (
                order_id uuid, market_id bigint, seq bigint, wallet_id uuid, account_id uuid,
                asset_id bigint, outcome text, side text, type text, time_in_force text, amount numeric,
                units text, price integer, shares numeric, filled numeric, notional numeric,
                fee_accrued numeric, fee_charged numeric, status text, client_order_id text,
-               expires_at_ns bigint
+               expires_at_ns bigint, post_only boolean, request_id uuid, processed_at_ns bigint,
+               replaced_order_id uuid
            )
 ), changed AS (
     -- An order that expired ended at its expiration, whenever that is noticed.
     UPDATE ord
-       SET status = given.status, filled = given.filled, notional = given.notional,
+       SET status = given.status, shares = given.shares, filled = given.filled, notional = given.notional,
            fee_accrued = given.fee_accrued, fee_charged = given.fee_charged,
            updated_at_ns = CASE given.status WHEN 'EXPIRED' THEN ord.expires_at_ns ELSE $2 END
       FROM jsonb_to_recordset($1::jsonb -> 'orders')
            AS given (
-               order_id uuid, status text, filled numeric, notional numeric, fee_accrued numeric,
-               fee_charged numeric
+               order_id uuid, status text, shares numeric, filled numeric, notional numeric,
+               fee_accrued numeric, fee_charged numeric
            )
      WHERE ord.order_id = given.order_id
 ), held_back AS (
@@ -558,6 +570,19 @@ UPDATE market
   FROM jsonb_to_recordset($1::jsonb -> 'markets')
        AS given (market_id bigint, last_price integer, volume numeric)
  WHERE market.market_id = given.market_id;
+
+-- name: find_open_order
+-- An order of the wallet $2, if it rests, with what is held for it; its market is locked, so it stays as
+-- it is. Its balance is locked later, in the common order.
+SELECT ord.order_id, ord.market_id, asset.code AS token_id, ord.side, ord.type, ord.time_in_force,
+       ord.amount, ord.units, ord.price, ord.shares, ord.filled, ord.notional, ord.fee_charged, ord.status,
+       ord.client_order_id, ord.expires_at_ns, ord.created_at_ns, ord.updated_at_ns,
+       ord.account_id, ord.wallet_id, ord.outcome, ord.fee_accrued, ord.post_only,
+       hold.asset_id AS held_asset_id, hold.remaining AS hold_remaining
+  FROM ord
+  JOIN asset USING (asset_id)
+  JOIN hold ON hold.hold_id = ord.order_id
+ WHERE ord.order_id = $1 AND ord.wallet_id = $2 AND ord.status IN ('OPEN', 'PARTIAL');
 
 -- name: find_market_of_order
 -- Where an order of a wallet within reach is. No row: no such wallet. A row without a market: no such
@@ -664,6 +689,19 @@ SELECT found.*
    AND wallet.account_id = $2
    AND ($3::integer IS NULL OR wallet.subaccount_index = $3)
    AND wallet.deleted_at_ns IS NULL;
+
+-- name: find_order_of_request
+-- The order that a signed request of an account placed, within a subaccount or ($3: null) anywhere; also
+-- when its wallet was deleted since.
+SELECT ord.order_id, ord.market_id, asset.code AS token_id, ord.side, ord.type, ord.time_in_force,
+       ord.amount, ord.units, ord.price, ord.shares, ord.filled, ord.notional, ord.fee_charged,
+       ord.status, ord.client_order_id, ord.expires_at_ns, ord.created_at_ns, ord.updated_at_ns,
+       ord.wallet_id, ord.processed_at_ns, ord.replaced_order_id IS NOT NULL AS is_replacement
+  FROM ord
+  JOIN asset USING (asset_id)
+  JOIN wallet USING (wallet_id)
+ WHERE ord.account_id = $1 AND ord.request_id = $2
+   AND ($3::integer IS NULL OR wallet.subaccount_index = $3);
 
 -- name: list_orders
 -- A page of the orders of a wallet within reach, newest first. No row: no such wallet. A row without an

@@ -41,13 +41,16 @@ CREATE TABLE subaccount (
     account_id uuid NOT NULL,
     subaccount_index integer NOT NULL,
     project_id uuid NOT NULL,
-    -- On index 0: how many wallets the account ever made. Raising it locks the account against
-    -- another creation and yields the new wallet's position.
+    -- On index 0: how many wallets the account ever made, in all its subaccounts. Raising it locks the
+    -- account against another creation and yields the new wallet's position. Elsewhere 0.
     wallets_made_count integer NOT NULL,
     created_at_ns bigint NOT NULL,
+    -- NULL: called after its index.
+    name text,
     PRIMARY KEY (account_id, subaccount_index),
     CONSTRAINT subaccount_index_range CHECK (subaccount_index >= 0),
-    CONSTRAINT subaccount_wallets_made_range CHECK (wallets_made_count >= 0)
+    CONSTRAINT subaccount_wallets_made_range CHECK (wallets_made_count >= 0),
+    CONSTRAINT subaccount_name_length CHECK (char_length(name) BETWEEN 1 AND 64)
 );
 CREATE TRIGGER subaccount_stays BEFORE DELETE OR TRUNCATE ON subaccount
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
@@ -253,10 +256,9 @@ CREATE TABLE hold (
     created_at_ns bigint NOT NULL,
     ended_at_ns bigint,
     CONSTRAINT hold_balance_exists FOREIGN KEY (wallet_id, asset_id) REFERENCES balance,
-    CONSTRAINT hold_reference_unique UNIQUE (purpose, reference),
     CONSTRAINT hold_purpose_known CHECK (purpose IN ('ORDER', 'WITHDRAWAL')),
-    -- An order's hold is found by the order's id.
-    CONSTRAINT hold_of_order_has_its_id CHECK (purpose <> 'ORDER' OR hold_id = reference),
+    -- A hold is found by the id of what it is for.
+    CONSTRAINT hold_has_its_reference_as_id CHECK (hold_id = reference),
     CONSTRAINT hold_original_positive CHECK (original > 0),
     CONSTRAINT hold_remaining_range CHECK (remaining BETWEEN 0 AND original),
     CONSTRAINT hold_ends_at_zero CHECK ((remaining = 0) = (ended_at_ns IS NOT NULL))
@@ -302,22 +304,154 @@ CREATE TABLE funding (
 CREATE TRIGGER funding_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON funding
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
--- What was asked once under a signed request's id and is answered again, never run again. Commits with
--- the effect.
+-- When the last signed request of an account was decided. Raising it is how the next one takes its turn:
+-- the signed requests of an account run one by one.
+CREATE TABLE signed_account (
+    account_id uuid PRIMARY KEY,
+    processed_at_ns bigint NOT NULL
+);
+
+-- What became of a signed request: written in the transaction of its effect, refusals too, and never
+-- changed. UUIDv7 sorts by time, so a partition is one day (UTC) of the ids' own times; the default one
+-- takes what no day is there for.
 CREATE TABLE request (
     account_id uuid NOT NULL,
-    method text NOT NULL,
     request_id uuid NOT NULL,
-    digest bytea NOT NULL,
-    outcome text NOT NULL,
-    answer bytea NOT NULL,
-    created_at_ns bigint NOT NULL,
-    CONSTRAINT request_id_unique UNIQUE (account_id, request_id),
-    CONSTRAINT request_digest_length CHECK (octet_length(digest) = 32)
-);
+    -- 0 where the signature came in headers, and for what never ran.
+    request_type integer NOT NULL,
+    -- The key that signed; NULL for what never ran.
+    public_key bytea,
+    -- BLAKE2b of what was signed; NULL for what never ran.
+    digest bytea,
+    status text NOT NULL,
+    processed_at_ns bigint NOT NULL,
+    -- The only subaccount that it is about; NULL for the whole account.
+    subaccount_index bigint,
+    -- The outcome's message, serialized, without its secrets.
+    outcome bytea NOT NULL,
+    PRIMARY KEY (account_id, request_id),
+    CONSTRAINT request_type_range CHECK (request_type BETWEEN 0 AND 65535),
+    CONSTRAINT request_public_key_length CHECK (octet_length(public_key) = 32),
+    CONSTRAINT request_digest_length CHECK (octet_length(digest) = 32),
+    CONSTRAINT request_status_shape CHECK (status ~ '^[a-z][a-z_]{0,63}$'),
+    CONSTRAINT request_subaccount_range CHECK (subaccount_index BETWEEN 0 AND 4294967294),
+    CONSTRAINT request_never_ran_has_no_signer CHECK (
+        (status = 'never_ran') = (public_key IS NULL) AND (public_key IS NULL) = (digest IS NULL)
+    )
+) PARTITION BY RANGE (request_id);
+CREATE TABLE request_default PARTITION OF request DEFAULT;
+-- Of statements on the whole; days are dropped and the default is swept by their own names.
 CREATE TRIGGER request_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON request
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
+-- Keys that have signed for an account here, and whether they still may. A fence sets `revoked`, and
+-- nothing ever clears it; every effect of a key commits with its row held FOR SHARE.
+CREATE TABLE signer (
+    account_id uuid NOT NULL,
+    public_key bytea NOT NULL,
+    revoked boolean NOT NULL,
+    PRIMARY KEY (account_id, public_key),
+    CONSTRAINT signer_public_key_length CHECK (octet_length(public_key) = 32)
+);
+CREATE TRIGGER signer_stays BEFORE DELETE OR TRUNCATE ON signer
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+CREATE TRIGGER signer_stays_revoked BEFORE UPDATE ON signer
+    FOR EACH ROW WHEN (OLD.revoked AND NOT NEW.revoked) EXECUTE FUNCTION refuse();
+CREATE TRIGGER signer_identity_is_fixed BEFORE UPDATE ON signer
+    FOR EACH ROW WHEN ((OLD.account_id, OLD.public_key) IS DISTINCT FROM (NEW.account_id, NEW.public_key))
+    EXECUTE FUNCTION refuse();
+
+-- Whether an account has had a master key. Then nothing unsigned sends money out of it or says where it
+-- may go; whoever does so before holds the row until he commits. Nothing ever clears it.
+CREATE TABLE signature_rule (
+    account_id uuid PRIMARY KEY,
+    required boolean NOT NULL
+);
+CREATE TRIGGER signature_rule_stays BEFORE DELETE OR TRUNCATE ON signature_rule
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+CREATE TRIGGER signature_rule_stays_required BEFORE UPDATE ON signature_rule
+    FOR EACH ROW WHEN (OLD.required AND NOT NEW.required) EXECUTE FUNCTION refuse();
+CREATE TRIGGER signature_rule_account_is_fixed BEFORE UPDATE ON signature_rule
+    FOR EACH ROW WHEN (OLD.account_id <> NEW.account_id) EXECUTE FUNCTION refuse();
+
+-- Takes an account's turn for one signed request and tells what decides whether it runs: when it counts as
+-- decided, whether its key was revoked (NULL where the key is unknown), and what is on record under its
+-- id. A function and not one statement, because a statement does not see what was committed while it
+-- waited for its turn; each statement of a function does.
+CREATE FUNCTION claim_request(
+    claimed_account_id uuid,
+    claimed_public_key bytea,
+    claimed_request_id uuid,
+    now_ns bigint,
+    OUT processed_at_ns bigint,
+    OUT revoked boolean,
+    OUT recorded_public_key bytea,
+    OUT recorded_digest bytea,
+    OUT recorded_outcome bytea
+) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.signed_account AS last (account_id, processed_at_ns)
+    VALUES (claimed_account_id, now_ns)
+    ON CONFLICT (account_id) DO UPDATE
+       SET processed_at_ns = greatest(last.processed_at_ns + 1, excluded.processed_at_ns)
+    RETURNING last.processed_at_ns INTO claim_request.processed_at_ns;
+    -- Held to the end: whoever revokes the key waits for this request, or this one sees that it did.
+    SELECT signer.revoked INTO claim_request.revoked
+      FROM public.signer
+     WHERE signer.account_id = claimed_account_id AND signer.public_key = claimed_public_key
+       FOR SHARE;
+    SELECT request.public_key, request.digest, request.outcome
+      INTO recorded_public_key, recorded_digest, recorded_outcome
+      FROM public.request
+     WHERE request.account_id = claimed_account_id AND request.request_id = claimed_request_id;
+END
+$$;
+
+-- Makes the partitions of the days up to a week ahead and removes what is older than seven days. For the
+-- role that owns the tables.
+CREATE FUNCTION maintain_requests(now_ns bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    day_ms CONSTANT bigint := 86400000;
+    kept_ms CONSTANT bigint := now_ns / 1000000 - 7 * day_ms;
+    first_day CONSTANT bigint := kept_ms / day_ms;
+    last_day CONSTANT bigint := now_ns / 1000000 / day_ms + 7;
+    partition_name text;
+    lower_bound uuid;
+    upper_bound uuid;
+BEGIN
+    FOR partition_name IN
+        SELECT relname
+          FROM pg_catalog.pg_inherits
+          JOIN pg_catalog.pg_class ON pg_class.oid = inhrelid
+         WHERE inhparent = 'public.request'::regclass
+           AND relname ~ '^request_[0-9]{8}$'
+           AND to_date(right(relname, 8), 'YYYYMMDD') - date '1970-01-01' < first_day
+    LOOP
+        EXECUTE format('DROP TABLE public.%I', partition_name);
+    END LOOP;
+    DELETE FROM public.request_default
+     WHERE request_id < (lpad(to_hex(kept_ms), 12, '0') || repeat('0', 20))::uuid;
+    FOR day IN first_day .. last_day LOOP
+        partition_name := 'request_' || to_char(date '1970-01-01' + day::integer, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass('public.' || partition_name) IS NOT NULL;
+        lower_bound := (lpad(to_hex(day * day_ms), 12, '0') || repeat('0', 20))::uuid;
+        upper_bound := (lpad(to_hex((day + 1) * day_ms), 12, '0') || repeat('0', 20))::uuid;
+        -- Nobody adds to the default while its rows of that day go where they belong.
+        LOCK TABLE public.request_default IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format('CREATE TABLE public.%I (LIKE public.request INCLUDING ALL)', partition_name);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM public.request_default WHERE request_id >= %L AND request_id < %L'
+            ' RETURNING *) INSERT INTO public.%I SELECT * FROM moved',
+            lower_bound, upper_bound, partition_name
+        );
+        EXECUTE format(
+            'ALTER TABLE public.request ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+            partition_name, lower_bound, upper_bound
+        );
+    END LOOP;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION maintain_requests(bigint) FROM PUBLIC;
 -- What a request with an idempotency key was answered, to be answered again and never run again. Written
 -- in the transaction of the effect; of no more use after a day, and removed then.
 CREATE TABLE idempotency (
@@ -471,7 +605,7 @@ CREATE TABLE ord (
     units text NOT NULL,
     -- The limit; of a MARKET order the worst price that it takes, NULL for any.
     price integer,
-    -- What it is for; of a MARKET order in USDC what it got.
+    -- What it is for, less than it was asked for once it was lowered; of a MARKET order in USDC what it got.
     shares numeric(38, 0) NOT NULL,
     filled numeric(38, 0) NOT NULL,
     -- What its fills were worth: price times shares.
@@ -496,6 +630,13 @@ CREATE TABLE ord (
             ELSE 1000000 - price
         END
     ) STORED,
+    post_only boolean NOT NULL,
+    -- The signed request that placed it, and when that counts as decided: an order answers for its
+    -- request when that is no longer on record. NULL for an order that nobody signed.
+    request_id uuid,
+    processed_at_ns bigint,
+    -- The order in whose stead it was placed, which ended with that.
+    replaced_order_id uuid,
     CONSTRAINT ord_market_exists FOREIGN KEY (market_id) REFERENCES market,
     CONSTRAINT ord_wallet_exists FOREIGN KEY (wallet_id) REFERENCES wallet,
     CONSTRAINT ord_asset_exists FOREIGN KEY (asset_id) REFERENCES asset,
@@ -535,8 +676,13 @@ CREATE TABLE ord (
     CONSTRAINT ord_expires_if_good_till_date CHECK (
         (time_in_force = 'GTD') = (expires_at_ns IS NOT NULL)
         AND (status <> 'EXPIRED' OR time_in_force = 'GTD')
-    )
+    ),
+    CONSTRAINT ord_replaced_exists FOREIGN KEY (replaced_order_id) REFERENCES ord,
+    CONSTRAINT ord_replaced_is_another CHECK (replaced_order_id <> order_id),
+    CONSTRAINT ord_request_has_its_time CHECK ((request_id IS NULL) = (processed_at_ns IS NULL))
 );
+CREATE UNIQUE INDEX ord_request_unique ON ord (account_id, request_id) WHERE request_id IS NOT NULL;
+CREATE UNIQUE INDEX ord_replaced_once ON ord (replaced_order_id) WHERE replaced_order_id IS NOT NULL;
 CREATE INDEX ord_resting_best_first ON ord (market_id, book_side, book_rank, seq)
     WHERE status IN ('OPEN', 'PARTIAL');
 CREATE INDEX ord_open_of_wallet ON ord (wallet_id, created_at_ns)
@@ -555,12 +701,20 @@ CREATE TRIGGER ord_filled_only_grows BEFORE UPDATE ON ord
 CREATE TRIGGER ord_facts_are_fixed BEFORE UPDATE ON ord
     FOR EACH ROW WHEN (
         (OLD.order_id, OLD.market_id, OLD.seq, OLD.wallet_id, OLD.account_id, OLD.asset_id, OLD.outcome,
-         OLD.side, OLD.type, OLD.time_in_force, OLD.amount, OLD.units, OLD.price, OLD.shares,
-         OLD.client_order_id, OLD.expires_at_ns, OLD.created_at_ns)
+         OLD.side, OLD.type, OLD.time_in_force, OLD.amount, OLD.units, OLD.price, OLD.client_order_id,
+         OLD.expires_at_ns, OLD.created_at_ns, OLD.post_only, OLD.request_id, OLD.processed_at_ns,
+         OLD.replaced_order_id)
         IS DISTINCT FROM
         (NEW.order_id, NEW.market_id, NEW.seq, NEW.wallet_id, NEW.account_id, NEW.asset_id, NEW.outcome,
-         NEW.side, NEW.type, NEW.time_in_force, NEW.amount, NEW.units, NEW.price, NEW.shares,
-         NEW.client_order_id, NEW.expires_at_ns, NEW.created_at_ns)
+         NEW.side, NEW.type, NEW.time_in_force, NEW.amount, NEW.units, NEW.price, NEW.client_order_id,
+         NEW.expires_at_ns, NEW.created_at_ns, NEW.post_only, NEW.request_id, NEW.processed_at_ns,
+         NEW.replaced_order_id)
+    ) EXECUTE FUNCTION refuse();
+-- While it rests an order can be lowered; it keeps its place then.
+CREATE TRIGGER ord_shares_only_shrink BEFORE UPDATE ON ord
+    FOR EACH ROW WHEN (
+        NEW.shares > OLD.shares
+        OR (NEW.shares < OLD.shares AND (NEW.filled <> OLD.filled OR NEW.status <> OLD.status))
     ) EXECUTE FUNCTION refuse();
 
 -- What one order got of another; every match makes two, one for each. An order's fills are a chain:
@@ -703,6 +857,209 @@ CREATE TRIGGER position_identity_is_fixed BEFORE UPDATE ON position
         (NEW.wallet_id, NEW.asset_id, NEW.created_at_ns)
     ) EXECUTE FUNCTION refuse();
 
+-- Addresses that an account may withdraw to. One is live until it is removed; adding it anew makes
+-- another row, with a wait of its own.
+CREATE TABLE destination (
+    destination_id uuid PRIMARY KEY,
+    account_id uuid NOT NULL,
+    chain text NOT NULL,
+    address text NOT NULL,
+    usable_at_ns bigint NOT NULL,
+    -- Who added it.
+    actor_kind text NOT NULL,
+    actor_id text NOT NULL,
+    created_at_ns bigint NOT NULL,
+    removed_at_ns bigint,
+    CONSTRAINT destination_chain_known CHECK (chain IN ('POL')),
+    CONSTRAINT destination_address_shape CHECK (address ~ '^0x[0-9a-f]{40}$'),
+    CONSTRAINT destination_waits CHECK (usable_at_ns >= created_at_ns),
+    -- What a withdrawal repeats of it.
+    CONSTRAINT destination_facts_unique UNIQUE (destination_id, account_id, chain, address)
+);
+CREATE UNIQUE INDEX destination_live_unique ON destination (account_id, chain, address)
+    WHERE removed_at_ns IS NULL;
+CREATE TRIGGER destination_stays BEFORE DELETE OR TRUNCATE ON destination
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+CREATE TRIGGER destination_removal_is_final BEFORE UPDATE ON destination
+    FOR EACH ROW WHEN (OLD.removed_at_ns IS NOT NULL) EXECUTE FUNCTION refuse();
+CREATE TRIGGER destination_facts_are_fixed BEFORE UPDATE ON destination
+    FOR EACH ROW WHEN (
+        (OLD.destination_id, OLD.account_id, OLD.chain, OLD.address, OLD.usable_at_ns, OLD.actor_kind,
+         OLD.actor_id, OLD.created_at_ns)
+        IS DISTINCT FROM
+        (NEW.destination_id, NEW.account_id, NEW.chain, NEW.address, NEW.usable_at_ns, NEW.actor_kind,
+         NEW.actor_id, NEW.created_at_ns)
+    ) EXECUTE FUNCTION refuse();
+
+-- Money on its way out. While it is PENDING or SENT its hold keeps it back; with CONFIRMED it has left
+-- the wallet, and with FAILED or REJECTED it is free again.
+CREATE TABLE withdrawal (
+    withdrawal_id uuid PRIMARY KEY,
+    account_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    asset_id bigint NOT NULL,
+    amount numeric(38, 0) NOT NULL,
+    destination_id uuid NOT NULL,
+    chain text NOT NULL,
+    address text NOT NULL,
+    rail text NOT NULL,
+    -- The rail's own name of the payment.
+    external_ref text,
+    state text NOT NULL,
+    -- The movement by which the money left.
+    txn_seq bigint,
+    created_at_ns bigint NOT NULL,
+    updated_at_ns bigint NOT NULL,
+    CONSTRAINT withdrawal_balance_exists FOREIGN KEY (wallet_id, asset_id) REFERENCES balance,
+    CONSTRAINT withdrawal_destination_is_the_accounts FOREIGN KEY (destination_id, account_id, chain, address)
+        REFERENCES destination (destination_id, account_id, chain, address),
+    CONSTRAINT withdrawal_txn_exists FOREIGN KEY (txn_seq) REFERENCES txn,
+    CONSTRAINT withdrawal_txn_unique UNIQUE (txn_seq),
+    -- Nothing is paid twice under one name.
+    CONSTRAINT withdrawal_reference_unique UNIQUE (rail, external_ref),
+    CONSTRAINT withdrawal_amount_positive CHECK (amount > 0),
+    CONSTRAINT withdrawal_rail_shape CHECK (rail ~ '^[a-z0-9-]{1,32}$'),
+    CONSTRAINT withdrawal_reference_length CHECK (char_length(external_ref) BETWEEN 1 AND 128),
+    CONSTRAINT withdrawal_state_known CHECK (
+        state IN ('PENDING', 'SENT', 'CONFIRMED', 'FAILED', 'REJECTED')
+    ),
+    CONSTRAINT withdrawal_reference_fits_state CHECK (
+        CASE
+            WHEN state IN ('SENT', 'CONFIRMED') THEN external_ref IS NOT NULL
+            WHEN state IN ('PENDING', 'REJECTED') THEN external_ref IS NULL
+            ELSE true
+        END
+    ),
+    CONSTRAINT withdrawal_confirmed_has_txn CHECK ((state = 'CONFIRMED') = (txn_seq IS NOT NULL))
+);
+CREATE INDEX withdrawal_open ON withdrawal (created_at_ns, withdrawal_id)
+    WHERE state IN ('PENDING', 'SENT');
+CREATE INDEX withdrawal_of_wallet ON withdrawal (wallet_id, created_at_ns, withdrawal_id);
+-- What counts against an account's limit.
+CREATE INDEX withdrawal_counted_of_account ON withdrawal (account_id, asset_id, created_at_ns)
+    WHERE state NOT IN ('FAILED', 'REJECTED');
+CREATE TRIGGER withdrawal_stays BEFORE DELETE OR TRUNCATE ON withdrawal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+CREATE TRIGGER withdrawal_begins_pending BEFORE INSERT ON withdrawal
+    FOR EACH ROW WHEN (NEW.state <> 'PENDING') EXECUTE FUNCTION refuse();
+CREATE TRIGGER withdrawal_moves_on BEFORE UPDATE ON withdrawal
+    FOR EACH ROW WHEN (
+        (OLD.state, NEW.state) NOT IN (
+            ('PENDING', 'SENT'), ('PENDING', 'FAILED'), ('PENDING', 'REJECTED'),
+            ('SENT', 'CONFIRMED'), ('SENT', 'FAILED')
+        )
+    ) EXECUTE FUNCTION refuse();
+CREATE TRIGGER withdrawal_reference_comes_once BEFORE UPDATE ON withdrawal
+    FOR EACH ROW WHEN (
+        OLD.external_ref IS DISTINCT FROM NEW.external_ref AND NEW.state <> 'SENT'
+    ) EXECUTE FUNCTION refuse();
+CREATE TRIGGER withdrawal_facts_are_fixed BEFORE UPDATE ON withdrawal
+    FOR EACH ROW WHEN (
+        (OLD.withdrawal_id, OLD.account_id, OLD.wallet_id, OLD.asset_id, OLD.amount, OLD.destination_id,
+         OLD.chain, OLD.address, OLD.rail, OLD.created_at_ns)
+        IS DISTINCT FROM
+        (NEW.withdrawal_id, NEW.account_id, NEW.wallet_id, NEW.asset_id, NEW.amount, NEW.destination_id,
+         NEW.chain, NEW.address, NEW.rail, NEW.created_at_ns)
+    ) EXECUTE FUNCTION refuse();
+
+-- A withdrawal begins only to an address that is live and has waited, out of a wallet of its account.
+-- The lock makes a removal that is under way decide first, and the next one wait.
+CREATE FUNCTION check_new_withdrawal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM
+       FROM public.destination
+      WHERE destination_id = NEW.destination_id
+        AND removed_at_ns IS NULL
+        AND usable_at_ns <= NEW.created_at_ns
+        FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a withdrawal to an address that cannot be used'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'withdrawal_destination_is_usable';
+    END IF;
+    PERFORM
+       FROM public.wallet
+      WHERE wallet_id = NEW.wallet_id AND account_id = NEW.account_id AND deleted_at_ns IS NULL
+        FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a withdrawal out of another account''s wallet, or a deleted one'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'withdrawal_wallet_is_the_accounts';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER withdrawal_can_begin BEFORE INSERT ON withdrawal
+    FOR EACH ROW EXECUTE FUNCTION check_new_withdrawal();
+
+-- After every statement a withdrawal's hold keeps its whole amount while it is on its way and nothing
+-- after that, and the txn of a confirmed one took just that out of the wallet.
+CREATE FUNCTION check_withdrawals() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT
+          FROM touched
+          JOIN public.withdrawal USING (withdrawal_id)
+          LEFT JOIN public.hold ON hold.hold_id = withdrawal.withdrawal_id
+         WHERE (hold.purpose, hold.wallet_id, hold.asset_id, hold.original)
+               IS DISTINCT FROM
+               ('WITHDRAWAL', withdrawal.wallet_id, withdrawal.asset_id, withdrawal.amount)
+            OR hold.remaining <> CASE
+                   WHEN withdrawal.state IN ('PENDING', 'SENT') THEN withdrawal.amount
+                   ELSE 0
+               END
+    ) THEN
+        RAISE EXCEPTION 'a withdrawal and its hold do not agree'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'withdrawal_agrees_with_hold';
+    END IF;
+    IF EXISTS (
+        SELECT
+          FROM touched
+          JOIN public.withdrawal USING (withdrawal_id)
+          LEFT JOIN public.txn ON txn.seq = withdrawal.txn_seq AND txn.kind = 'WITHDRAWAL'
+          LEFT JOIN public.entry
+            ON entry.txn_seq = txn.seq
+           AND entry.wallet_id = withdrawal.wallet_id
+           AND entry.asset_id = withdrawal.asset_id
+         WHERE withdrawal.state = 'CONFIRMED' AND entry.amount IS DISTINCT FROM -withdrawal.amount
+    ) THEN
+        RAISE EXCEPTION 'a confirmed withdrawal did not leave its wallet'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'withdrawal_confirmed_has_left';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER withdrawal_added AFTER INSERT ON withdrawal REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION check_withdrawals();
+CREATE TRIGGER withdrawal_changed AFTER UPDATE ON withdrawal REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION check_withdrawals();
+
+-- A hold for a withdrawal keeps its whole amount exactly while it is on its way.
+CREATE FUNCTION check_withdrawal_holds() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT
+          FROM touched
+          LEFT JOIN public.withdrawal ON withdrawal.withdrawal_id = touched.reference
+         WHERE touched.purpose = 'WITHDRAWAL'
+           AND (
+               (withdrawal.wallet_id, withdrawal.asset_id, withdrawal.amount)
+               IS DISTINCT FROM (touched.wallet_id, touched.asset_id, touched.original)
+               OR touched.remaining <> CASE
+                      WHEN withdrawal.state IN ('PENDING', 'SENT') THEN withdrawal.amount
+                      ELSE 0
+                  END
+           )
+    ) THEN
+        RAISE EXCEPTION 'a hold is not that of a withdrawal on its way'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'hold_is_of_open_withdrawal';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER hold_of_withdrawal_added AFTER INSERT ON hold REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION check_withdrawal_holds();
+CREATE TRIGGER hold_of_withdrawal_changed AFTER UPDATE ON hold REFERENCING NEW TABLE AS touched
+    FOR EACH STATEMENT EXECUTE FUNCTION check_withdrawal_holds();
+
 -- Collateral.
 INSERT INTO asset (code, scale, class) VALUES ('USDC', 6, 'CASH');
 
@@ -711,7 +1068,7 @@ GRANT SELECT ON asset TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (wallets_made_count) ON subaccount TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (name, autoredeem, deleted_at_ns) ON wallet TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (posted, held, version) ON balance TO sealgate_wallet;
-GRANT SELECT, INSERT ON txn, entry, funding, request TO sealgate_wallet;
+GRANT SELECT, INSERT ON txn, entry, funding TO sealgate_wallet;
 GRANT INSERT ON audit TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (remaining, ended_at_ns) ON hold TO sealgate_wallet;
 GRANT USAGE ON SEQUENCE txn_seq TO sealgate_wallet;
@@ -720,7 +1077,13 @@ GRANT SELECT, INSERT, DELETE, UPDATE (created_at_ns) ON idempotency TO sealgate_
 GRANT INSERT (code, scale, class) ON asset TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (updated_at_ns) ON event TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (status, seq, last_price, volume, updated_at_ns) ON market TO sealgate_wallet;
-GRANT SELECT, INSERT, UPDATE (filled, notional, fee_accrued, fee_charged, status, updated_at_ns) ON ord
-   TO sealgate_wallet;
+GRANT SELECT, INSERT, UPDATE (shares, filled, notional, fee_accrued, fee_charged, status, updated_at_ns)
+   ON ord TO sealgate_wallet;
 GRANT SELECT, INSERT ON fill TO sealgate_wallet;
 GRANT SELECT, INSERT, UPDATE (cost, realized, updated_at_ns) ON position TO sealgate_wallet;
+GRANT SELECT, INSERT, UPDATE (processed_at_ns) ON signed_account TO sealgate_wallet;
+GRANT SELECT, INSERT ON request TO sealgate_wallet;
+GRANT SELECT, INSERT, UPDATE (revoked) ON signer TO sealgate_wallet;
+GRANT SELECT, INSERT, UPDATE (required) ON signature_rule TO sealgate_wallet;
+GRANT SELECT, INSERT, UPDATE (removed_at_ns) ON destination TO sealgate_wallet;
+GRANT SELECT, INSERT, UPDATE (external_ref, state, txn_seq, updated_at_ns) ON withdrawal TO sealgate_wallet;

@@ -11,8 +11,8 @@ import asyncpg
 
 from chassis.db.errors import ConstraintErrors
 from chassis.db.queries import load_queries
-from chassis.db.tx import Database
-from chassis.errors import Code, SealgateError, invalid
+from chassis.db.tx import Database, Transaction
+from chassis.errors import Code, Detail, SealgateError, invalid
 from chassis.limits import WALLETS_PER_ACCOUNT_COUNT
 from services.wallet.domain.audit import Act
 from services.wallet.domain.deposit import Booking, Deposit, deposit_legs, rail_wallet
@@ -28,13 +28,13 @@ from services.wallet.domain.statement import (
 from services.wallet.domain.wallet import (
     CHAIN,
     FIRST_POSITION,
-    FIRST_SUBACCOUNT_INDEX,
     Reach,
     Wallet,
     WalletChange,
     default_name,
     embedded_address,
     not_found,
+    subaccount_not_found,
 )
 
 _queries = load_queries(Path(__file__).with_name("queries.sql"))
@@ -42,6 +42,7 @@ _LIST_WALLETS: Final = _queries.list_wallets
 _OPEN_ACCOUNT: Final = _queries.open_account
 _GET_WALLET: Final = _queries.get_wallet
 _TAKE_POSITION: Final = _queries.take_position
+_HAS_SUBACCOUNT: Final = _queries.has_subaccount
 _COUNT_WALLETS: Final = _queries.count_wallets
 _INSERT_WALLET: Final = _queries.insert_wallet
 _UPDATE_WALLET: Final = _queries.update_wallet
@@ -54,8 +55,13 @@ _RECORD_DEPOSIT: Final = _queries.record_deposit
 _FIND_DEPOSIT: Final = _queries.find_deposit
 
 CONSTRAINT_ERRORS: Final[ConstraintErrors] = {
+    "balance_covers_holds": lambda: SealgateError(Code.INSUFFICIENT_BALANCE),
     "balance_in_range": lambda: invalid("amount", "would take a balance past the most it can be"),
     "ord_client_order_id_unique": lambda: SealgateError(Code.CLIENT_ORDER_ID_USED),
+    "withdrawal_reference_unique": lambda: SealgateError(
+        Code.WITHDRAWAL_STATE_CONFLICT,
+        details=(Detail("external_ref", "is that of another withdrawal"),),
+    ),
 }
 """What the pool is to make of violated constraints."""
 
@@ -74,7 +80,7 @@ class WalletStorage:
         rows = await self._database.fetch(_LIST_WALLETS, reach.account_id, reach.subaccount_index)
         if not rows:
             return None
-        return [_wallet(row) for row in rows if row["wallet_id"] is not None]
+        return [read_wallet(row) for row in rows if row["wallet_id"] is not None]
 
     async def open_account(self, reach: Reach, wallet_id: uuid.UUID, now_ns: int) -> None:
         """See `WalletStore.open_account`."""
@@ -91,35 +97,27 @@ class WalletStorage:
     async def get_wallet(self, reach: Reach, wallet_id: uuid.UUID) -> Wallet:
         """See `WalletStore.get_wallet`."""
         row = await self._database.fetchrow(_GET_WALLET, *within(reach, wallet_id))
-        return _wallet(found(row))
+        return read_wallet(found(row))
 
     async def create_wallet(
-        self, reach: Reach, wallet_id: uuid.UUID, name: str | None, now_ns: int
+        self, reach: Reach, subaccount_index: int, wallet_id: uuid.UUID, name: str | None, now_ns: int
     ) -> Wallet:
         """See `WalletStore.create_wallet`; the position is given back when the cap refuses."""
         async with self._database.transaction() as tx:
-            position = await tx.fetchval(_TAKE_POSITION, reach.account_id, reach.project_id, now_ns)
-            # A statement of its own: its snapshot is younger than the lock that the position took.
+            position = await take_position(tx, reach, now_ns)
+            # Statements of their own: their snapshots are younger than the lock that the position took.
+            if not await tx.fetchval(_HAS_SUBACCOUNT, reach.account_id, subaccount_index):
+                raise subaccount_not_found()
             if await tx.fetchval(_COUNT_WALLETS, reach.account_id) >= self._wallets_per_account_count:
                 raise SealgateError(Code.WALLET_LIMIT_REACHED)
-            row = await tx.fetchrow(
-                _INSERT_WALLET,
-                wallet_id,
-                reach.account_id,
-                FIRST_SUBACCOUNT_INDEX,
-                position,
-                default_name(position) if name is None else name,
-                embedded_address(wallet_id, CHAIN),
-                now_ns,
-            )
-        return _wallet(found(row))
+            return await insert_wallet(tx, reach, subaccount_index, wallet_id, position, name, now_ns)
 
     async def update_wallet(self, reach: Reach, wallet_id: uuid.UUID, change: WalletChange) -> Wallet:
         """See `WalletStore.update_wallet`."""
         row = await self._database.fetchrow(
             _UPDATE_WALLET, *within(reach, wallet_id), change.name, change.autoredeem
         )
-        return _wallet(found(row))
+        return read_wallet(found(row))
 
     async def delete_wallet(self, reach: Reach, wallet_id: uuid.UUID, act: Act) -> None:
         """See `WalletStore.delete_wallet`."""
@@ -212,6 +210,35 @@ class DepositStorage:
         return _booking(row, replayed=True)
 
 
+async def take_position(tx: Transaction, reach: Reach, now_ns: int) -> int:
+    """The position of the account's next wallet; nobody else makes one, or a subaccount, until `tx` ends."""
+    position: int = await tx.fetchval(_TAKE_POSITION, reach.account_id, reach.project_id, now_ns)
+    return position
+
+
+async def insert_wallet(
+    tx: Transaction,
+    reach: Reach,
+    subaccount_index: int,
+    wallet_id: uuid.UUID,
+    position: int,
+    name: str | None,
+    now_ns: int,
+) -> Wallet:
+    """A new wallet at a position that was taken, without a name named after it."""
+    row = await tx.fetchrow(
+        _INSERT_WALLET,
+        wallet_id,
+        reach.account_id,
+        subaccount_index,
+        position,
+        default_name(position) if name is None else name,
+        embedded_address(wallet_id, CHAIN),
+        now_ns,
+    )
+    return read_wallet(found(row))
+
+
 def within(reach: Reach, wallet_id: uuid.UUID) -> tuple[uuid.UUID, uuid.UUID, int | None]:
     """The first three arguments of every statement about one wallet of a caller."""
     return wallet_id, reach.account_id, reach.subaccount_index
@@ -224,7 +251,8 @@ def found(row: asyncpg.Record | None) -> asyncpg.Record:
     return row
 
 
-def _wallet(row: asyncpg.Record) -> Wallet:
+def read_wallet(row: asyncpg.Record) -> Wallet:
+    """A wallet out of a row that has its columns."""
     return Wallet(
         wallet_id=row["wallet_id"],
         name=row["name"],
@@ -247,6 +275,7 @@ def _transfer(row: asyncpg.Record) -> Transfer:
         asset_scale=row["scale"],
         amount=row["amount"],
         wallet_address=row["pol_address"],
+        other_address=row["other_address"] or "",
         external_ref=row["external_ref"] or "",
         created_at_ns=row["created_at_ns"],
     )

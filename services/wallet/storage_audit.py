@@ -18,9 +18,14 @@ def _rules(queries: Queries) -> dict[str, str]:
     return {name.removeprefix(_PREFIX): str(getattr(queries, name)) for name in names}
 
 
-_RULES: Final = _rules(load_queries(Path(__file__).with_name("queries.sql")))
+AUDIT_STATEMENTS: Final = {
+    name: sql
+    for path in sorted(Path(__file__).parent.glob("queries*.sql"))
+    for name, sql in _rules(load_queries(path)).items()
+}
+"""What proves the books, by the names of the rules: each returns the rows that break its rule."""
 
-AUDIT_RULES: Final = tuple(_RULES)
+AUDIT_RULES: Final = tuple(AUDIT_STATEMENTS)
 
 # A rule reads whole tables, beside everybody who works.
 _STATEMENT_TIMEOUT_SECONDS: Final = 600.0
@@ -41,7 +46,7 @@ async def audit(dsn: str) -> list[Breach]:
     try:
         return [
             Breach(rule, row["subject"], row["problem"])
-            for rule, sql in _RULES.items()
+            for rule, sql in AUDIT_STATEMENTS.items()
             for row in await database.fetch(sql)
         ]
     finally:

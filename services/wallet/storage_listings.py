@@ -11,7 +11,13 @@ import asyncpg
 from chassis.db.queries import load_queries
 from chassis.db.tx import Database
 from chassis.errors import Code, SealgateError
-from services.wallet.domain.listing import ListedOrder, ListedPosition, ListedTrade, PlacedOrder
+from services.wallet.domain.listing import (
+    ListedOrder,
+    ListedPosition,
+    ListedTrade,
+    PlacedOrder,
+    SignedOrder,
+)
 from services.wallet.domain.market import Outcome
 from services.wallet.domain.order import AmountUnits, OrderStatus, OrderType, Side, TimeInForce
 from services.wallet.domain.position import Position
@@ -22,6 +28,7 @@ from services.wallet.storage_markets import MarketStorage
 
 _queries = load_queries(Path(__file__).with_name("queries.sql"))
 _GET_ORDER: Final = _queries.get_order
+_FIND_ORDER_OF_REQUEST: Final = _queries.find_order_of_request
 _LIST_ORDERS: Final = _queries.list_orders
 _LIST_LIVE_ORDERS: Final = _queries.list_live_orders
 _LIST_TRADES: Final = _queries.list_trades
@@ -40,7 +47,16 @@ class ListingStorage:
         row = found(await self._database.fetchrow(_GET_ORDER, *within(reach, wallet_id), order_id))
         if row["order_id"] is None:
             raise SealgateError(Code.ORDER_NOT_FOUND)
-        return _placed_order(row)
+        return placed_order(row)
+
+    async def order_of_request(self, reach: Reach, request_id: uuid.UUID) -> SignedOrder | None:
+        """See `ListingStore.order_of_request`."""
+        row = await self._database.fetchrow(
+            _FIND_ORDER_OF_REQUEST, reach.account_id, request_id, reach.subaccount_index
+        )
+        if row is None:
+            return None
+        return SignedOrder(placed_order(row), row["wallet_id"], row["processed_at_ns"], row["is_replacement"])
 
     async def list_orders(
         self, reach: Reach, wallet_id: uuid.UUID, page: Page, now_ns: int
@@ -101,12 +117,13 @@ class ListingStorage:
         return rows
 
     async def _with_markets(self, rows: list[asyncpg.Record], now_ns: int) -> list[ListedOrder]:
-        orders = [_placed_order(row) for row in rows if row["order_id"] is not None]
+        orders = [placed_order(row) for row in rows if row["order_id"] is not None]
         markets = await self._markets.shown_markets(list({order.market_id: None for order in orders}), now_ns)
         return [ListedOrder(order, markets[order.market_id]) for order in orders]
 
 
-def _placed_order(row: asyncpg.Record) -> PlacedOrder:
+def placed_order(row: asyncpg.Record) -> PlacedOrder:
+    """The order of a row that has all its columns."""
     return PlacedOrder(
         order_id=row["order_id"],
         market_id=row["market_id"],

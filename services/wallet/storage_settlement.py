@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from services.wallet.domain.audit import Act
 from services.wallet.domain.listing import KnownMarket
+from services.wallet.domain.matching import RestingOrder
 from services.wallet.domain.order import NewOrder
 from services.wallet.domain.settlement import OrderChange, Settlement, Taker, Trade
 
@@ -18,12 +20,17 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The facts of a new order; `seq` is its place in time in its market."""
+    """The facts of a new order; `seq` is its place in time in its market.
+
+    `replaced` is the order in whose stead it is placed.
+    """
 
     known: KnownMarket
     order: NewOrder
     taker: Taker
     seq: int
+    act: Act
+    replaced: RestingOrder | None
 
 
 def settlement_document(
@@ -94,7 +101,7 @@ def settlement_document(
 def _placed(settlement: Settlement, placement: Placement | None) -> list[dict[str, Any]]:
     if placement is None or settlement.order is None:
         return []
-    market, draft = placement.known.market, placement.order.draft
+    market, draft, act = placement.known.market, placement.order.draft, placement.act
     return [
         _order(settlement.order)
         | {
@@ -110,9 +117,12 @@ def _placed(settlement: Settlement, placement: Placement | None) -> list[dict[st
             "amount": draft.amount,
             "units": draft.units,
             "price": draft.price,
-            "shares": settlement.order.shares,
             "client_order_id": draft.client_order_id,
             "expires_at_ns": draft.expires_at_ns,
+            "post_only": draft.post_only,
+            "request_id": str(act.request_id) if act.is_signed else None,
+            "processed_at_ns": act.at_ns if act.is_signed else None,
+            "replaced_order_id": None if placement.replaced is None else str(placement.replaced.order_id),
         }
     ]
 
@@ -121,6 +131,7 @@ def _order(change: OrderChange) -> dict[str, Any]:
     return {
         "order_id": str(change.order_id),
         "status": change.status,
+        "shares": change.shares,
         "filled": change.filled,
         "notional": change.notional,
         "fee_accrued": change.fee_accrued,

@@ -8,11 +8,15 @@ from enum import StrEnum
 
 
 class ActorKind(StrEnum):
-    """What somebody who changes something has shown."""
+    """What somebody who changes something has shown; a rail acts by itself."""
 
     OPERATOR = "OPERATOR"
     ACCOUNT_SESSION = "ACCOUNT_SESSION"
     ACCOUNT_API_KEY = "ACCOUNT_API_KEY"
+    PROJECT_KEY = "PROJECT_KEY"
+    MASTER_KEY = "MASTER_KEY"
+    SESSION_KEY = "SESSION_KEY"
+    RAIL = "RAIL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,11 @@ class Act:
     actor_id: str
     request_id: uuid.UUID
     at_ns: int
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether `request_id` was signed: it is the account's own, and runs once."""
+        return self.actor_kind in (ActorKind.MASTER_KEY, ActorKind.SESSION_KEY)
 
 
 @dataclass(frozen=True, slots=True)

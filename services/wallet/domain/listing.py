@@ -145,6 +145,16 @@ def is_resting(status: OrderStatus) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedOrder:
+    """The order that a signed request placed, perhaps in another's stead; it counts as decided then."""
+
+    order: PlacedOrder
+    wallet_id: uuid.UUID
+    processed_at_ns: int
+    is_replacement: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ListedOrder:
     """An order with its market."""
 

@@ -190,10 +190,9 @@ def nearest_price(price: int, terms: Terms) -> int:
     return min(max(on_tick, terms.price_min), terms.price_max)
 
 
-def nearest_shares(shares: int, terms: Terms) -> int:
-    """The valid number of shares nearest to `shares`; the lower one of two equally near."""
-    on_lot = (shares + (terms.lot - 1) // 2) // terms.lot * terms.lot
-    return min(max(on_lot, terms.min_shares), terms.max_shares)
+def nearest_lots(shares: int, terms: Terms) -> int:
+    """The shares nearest to `shares` that can be traded; the lower ones of two equally near."""
+    return (shares + (terms.lot - 1) // 2) // terms.lot * terms.lot
 
 
 def shown_price(last_price: int | None, best_bid: int | None, best_ask: int | None) -> int:

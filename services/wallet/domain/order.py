@@ -18,8 +18,8 @@ from services.wallet.domain.market import (
     Outcome,
     Terms,
     mirrored,
+    nearest_lots,
     nearest_price,
-    nearest_shares,
     whole_lots,
     worth,
 )
@@ -190,18 +190,18 @@ def check_order(draft: OrderDraft, outcome: Outcome, terms: Terms) -> NewOrder:
     the nearest value that would do.
     """
     if draft.price is not None:
-        _check_price(draft.price, terms)
+        check_price(draft.price, terms)
     if draft.units is AmountUnits.SHARES:
-        _check_shares(draft.amount, terms)
+        check_shares("amount", draft.amount, terms.min_shares, terms.max_shares, terms)
         return NewOrder(draft, outcome, shares=draft.amount, budget=None)
     if draft.order_type is OrderType.MARKET or draft.price is None:
         # How little is too little the book says: see `services.wallet.domain.funds.check_budget`.
-        _check_amount_range(draft.amount, 1, ORDER_MAX_UNITS)
+        _check_range("amount", draft.amount, 1, ORDER_MAX_UNITS)
         return NewOrder(draft, outcome, shares=None, budget=draft.amount)
     shares = whole_lots(draft.amount * ONE // draft.price, terms)
     if not terms.min_shares <= shares <= terms.max_shares:
         least, most = worth(draft.price, terms.min_shares), worth(draft.price, terms.max_shares)
-        _check_amount_range(draft.amount, least, most)
+        _check_range("amount", draft.amount, least, most)
     return NewOrder(draft, outcome, shares=shares, budget=None)
 
 
@@ -209,6 +209,32 @@ def check_not_expired(draft: OrderDraft, now_ns: int) -> None:
     """Raises EXPIRATION_OUT_OF_RANGE for an order whose time was over before its turn came."""
     if draft.expires_at_ns is not None and draft.expires_at_ns <= now_ns:
         raise _refused(Code.EXPIRATION_OUT_OF_RANGE, "expiration", "has passed while the order waited")
+
+
+def check_price(price: int, terms: Terms) -> None:
+    """Raises PRICE_OUT_OF_RANGE and PRICE_OFF_TICK, with the nearest price that would do."""
+    nearest = plain_amount(nearest_price(price, terms), SCALE)
+    if not terms.price_min <= price <= terms.price_max:
+        least, most = plain_amount(terms.price_min, SCALE), plain_amount(terms.price_max, SCALE)
+        raise _refused(
+            Code.PRICE_OUT_OF_RANGE, "price", f"must be {least} to {most}; the nearest is {nearest}"
+        )
+    if price % terms.tick:
+        tick = plain_amount(terms.tick, SCALE)
+        raise _refused(
+            Code.PRICE_OFF_TICK, "price", f"must be a multiple of {tick}; the nearest is {nearest}"
+        )
+
+
+def check_shares(path: str, shares: int, least: int, most: int, terms: Terms) -> None:
+    """Raises AMOUNT_OUT_OF_RANGE and AMOUNT_OFF_LOT about `path`, with the nearest shares that would do.
+
+    `least` and `most` are whole lots.
+    """
+    _check_range(path, shares, least, most)
+    if shares % terms.lot:
+        lot, nearest = plain_amount(terms.lot, SCALE), plain_amount(nearest_lots(shares, terms), SCALE)
+        raise _refused(Code.AMOUNT_OFF_LOT, path, f"must be a multiple of {lot}; the nearest is {nearest}")
 
 
 def _time_in_force(order_type: OrderType, asked: TimeInForce | None) -> TimeInForce:
@@ -251,35 +277,12 @@ def _check_moment(path: str, seconds: int, first: int, now_ns: int) -> None:
         raise _refused(Code.EXPIRATION_OUT_OF_RANGE, path, message)
 
 
-def _check_price(price: int, terms: Terms) -> None:
-    nearest = plain_amount(nearest_price(price, terms), SCALE)
-    if not terms.price_min <= price <= terms.price_max:
-        least, most = plain_amount(terms.price_min, SCALE), plain_amount(terms.price_max, SCALE)
-        raise _refused(
-            Code.PRICE_OUT_OF_RANGE, "price", f"must be {least} to {most}; the nearest is {nearest}"
-        )
-    if price % terms.tick:
-        tick = plain_amount(terms.tick, SCALE)
-        raise _refused(
-            Code.PRICE_OFF_TICK, "price", f"must be a multiple of {tick}; the nearest is {nearest}"
-        )
-
-
-def _check_shares(shares: int, terms: Terms) -> None:
-    _check_amount_range(shares, terms.min_shares, terms.max_shares)
-    if shares % terms.lot:
-        lot, nearest = plain_amount(terms.lot, SCALE), plain_amount(nearest_shares(shares, terms), SCALE)
-        raise _refused(
-            Code.AMOUNT_OFF_LOT, "amount", f"must be a multiple of {lot}; the nearest is {nearest}"
-        )
-
-
-def _check_amount_range(amount: int, least: int, most: int) -> None:
+def _check_range(path: str, amount: int, least: int, most: int) -> None:
     if not least <= amount <= most:
         nearest = plain_amount(min(max(amount, least), most), SCALE)
         raise _refused(
             Code.AMOUNT_OUT_OF_RANGE,
-            "amount",
+            path,
             f"must be {plain_amount(least, SCALE)} to {plain_amount(most, SCALE)}; the nearest is {nearest}",
         )
 

@@ -195,17 +195,21 @@ def place(
     resting: Sequence[RestingOrder],
     balances: Mapping[BalanceKey, Funds],
     positions: Mapping[BalanceKey, PositionBooks],
+    replaced: RestingOrder | None = None,
 ) -> Settlement:
     """Matches a new order and says what that changes.
 
     `resting` is the other side of the book as far as the order could reach, best first, none of it
     expired. `balances` and `positions` are the locked rows of `balances_involved`, without those
-    that do not exist. Raises MARKET_CLOSED, ORDER_WOULD_CROSS, ORDER_NOT_FILLED and
-    INSUFFICIENT_BALANCE.
+    that do not exist. `replaced`, a resting order of the same wallet, side and outcome, is cancelled
+    by it, and what it held can be spent. Raises MARKET_CLOSED, ORDER_WOULD_CROSS, ORDER_NOT_FILLED
+    and INSUFFICIENT_BALANCE.
     """
     if market.status is not MarketStatus.OPEN:
         raise SealgateError(Code.MARKET_CLOSED)
     available = balances.get((taker.wallet_id, paid_asset_id(market, order)), _NOTHING).available
+    if replaced is not None:
+        available += replaced.hold_remaining
     if order.draft.reduce_only:
         order = reduced(order, available, market.terms)
     check_budget(order, resting, market.terms)
@@ -213,6 +217,8 @@ def place(
     check_match(order, met, resting, market.terms)
     check_funds(order, taker.account_id, met, resting, available, market.terms)
     books = _Books(market, balances, positions)
+    if replaced is not None:
+        books.cancel(replaced)
     own = _Progress(taker.order_id, taker.wallet_id, order.draft.side, order.outcome)
     for number, fill in enumerate(met.fills, start=1):
         books.settle(number, fill, own)
@@ -226,7 +232,21 @@ def place(
         new_hold=new_hold,
         last_price=met.fills[-1].left_price if met.fills else None,
         volume=met.notional,
-        book_changed=rests or bool(met.fills),
+        book_changed=rests or bool(met.fills) or replaced is not None,
+    )
+
+
+def decrease(order: RestingOrder, shares: int, terms: Terms) -> Settlement:
+    """What changes when a resting order is for fewer shares than before, but more than are filled."""
+    own = _Progress.of(order)
+    remaining = hold_of(own.side, order.price, shares - own.filled, own.notional, own.fee_accrued, terms)
+    released = remaining - order.hold_remaining
+    status = OrderStatus.PARTIAL if own.filled else OrderStatus.OPEN
+    return Settlement(
+        updates=(BalanceChange(order.wallet_id, order.held_asset_id, posted=0, held=released),),
+        holds=(HoldChange(order.order_id, remaining),),
+        orders=(own.change(status, shares),),
+        book_changed=True,
     )
 
 
@@ -333,6 +353,12 @@ class _Books:
         self._holds.append(HoldChange(maker.order_id, remaining))
         status = OrderStatus.PARTIAL if rest else OrderStatus.FILLED
         self._orders.append(other.change(status, maker.shares))
+
+    def cancel(self, order: RestingOrder) -> None:
+        """Ends a resting order before anything is filled."""
+        self.keep_back((order.wallet_id, order.held_asset_id), -order.hold_remaining)
+        self._holds.append(HoldChange(order.order_id, 0))
+        self._orders.append(_Progress.of(order).change(OrderStatus.CANCELED, order.shares))
 
     def keep_back(self, key: BalanceKey, amount: int) -> None:
         """Raises what is held of a balance, or with a negative amount lowers it."""

@@ -56,25 +56,29 @@ class TransferKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One movement seen from a wallet: `amount` is signed, in the asset's smallest units."""
+    """One movement seen from a wallet: `amount` is signed, in the asset's smallest units.
+
+    `other_address` is where the money came from or went to, empty where that has none.
+    """
 
     kind: TransferKind
     asset_code: str
     asset_scale: int
     amount: int
     wallet_address: str
+    other_address: str
     external_ref: str
     created_at_ns: int
 
     @property
     def from_address(self) -> str:
-        """The wallet's own when money left it; the other side has none so far."""
-        return self.wallet_address if self.amount < 0 else ""
+        """What the money left."""
+        return self.wallet_address if self.amount < 0 else self.other_address
 
     @property
     def to_address(self) -> str:
-        """The wallet's own when money came in; the other side has none so far."""
-        return self.wallet_address if self.amount > 0 else ""
+        """Where the money came in."""
+        return self.wallet_address if self.amount > 0 else self.other_address
 
 
 @dataclass(frozen=True, slots=True)

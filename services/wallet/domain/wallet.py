@@ -10,7 +10,7 @@ from typing import Final
 
 from chassis.errors import Code, SealgateError, invalid
 from chassis.ids import parse_uuid
-from chassis.limits import NAME_MAX_CHARACTERS
+from chassis.limits import NAME_MAX_CHARACTERS, SUBACCOUNT_INDEX_MAX
 
 CHAIN: Final = "POL"
 FIRST_SUBACCOUNT_INDEX: Final = 0
@@ -27,6 +27,13 @@ class Reach:
     project_id: uuid.UUID
     account_id: uuid.UUID
     subaccount_index: int | None
+
+    def opens_account(self) -> bool:
+        """Whether looking at an account that was never here makes its first wallet, which is in subaccount 0.
+
+        A caller who would not see that wallet makes none.
+        """
+        return self.subaccount_index in (None, FIRST_SUBACCOUNT_INDEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ def not_found() -> SealgateError:
     return SealgateError(Code.WALLET_NOT_FOUND)
 
 
+def subaccount_not_found() -> SealgateError:
+    """The answer for a subaccount that the account does not have."""
+    return SealgateError(Code.SUBACCOUNT_NOT_FOUND)
+
+
 def wallet_id_of(text: str) -> uuid.UUID:
     """Reads a wallet's id; raises WALLET_NOT_FOUND for what cannot be one."""
     wallet_id = parse_uuid(text)
@@ -76,15 +88,24 @@ def default_name(position: int) -> str:
     return f"Wallet {position}"
 
 
-def check_subaccount(requested: int | None, reach: Reach) -> None:
-    """Checks where a new wallet shall be; there is only subaccount 0 so far.
+def chosen_subaccount(requested: int | None, reach: Reach) -> int:
+    """The subaccount that a new wallet is for: without a wish the caller's own, or the first.
 
-    Raises VALIDATION_ERROR for any other, WALLET_NOT_FOUND when the caller is pinned to another.
+    Raises WALLET_NOT_FOUND for one that the caller does not reach, SUBACCOUNT_NOT_FOUND for an index
+    that none can have.
     """
-    if requested not in (None, FIRST_SUBACCOUNT_INDEX):
-        raise invalid("subaccount_index", f"must be {FIRST_SUBACCOUNT_INDEX}")
-    if reach.subaccount_index not in (None, FIRST_SUBACCOUNT_INDEX):
+    own = FIRST_SUBACCOUNT_INDEX if reach.subaccount_index is None else reach.subaccount_index
+    index = own if requested is None else requested
+    if reach.subaccount_index not in (None, index):
         raise not_found()
+    check_subaccount_index(index)
+    return index
+
+
+def check_subaccount_index(index: int) -> None:
+    """Raises SUBACCOUNT_NOT_FOUND for an index that no subaccount can have."""
+    if index > SUBACCOUNT_INDEX_MAX:
+        raise subaccount_not_found()
 
 
 def embedded_address(wallet_id: uuid.UUID, chain: str) -> str:

@@ -8,11 +8,12 @@ import grpc
 
 from chassis.clock import Clock
 from chassis.rpc import context as request_context
+from chassis.rpc.context import SignedCall
 from services.wallet.domain.audit import Act, ActorKind
 from services.wallet.domain.market import SCALE
 from services.wallet.domain.money import format_amount
 from services.wallet.domain.statement import Page, list_page
-from services.wallet.domain.wallet import Reach
+from services.wallet.domain.wallet import Reach, check_subaccount_index
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,6 +35,19 @@ def reach() -> Reach:
     return Reach(identity.project_id, identity.account(), identity.subaccount_index)
 
 
+def named_subaccount(call: SignedCall, index: int) -> Reach:
+    """A reach of just the subaccount that the request names, which is then what it is about.
+
+    Raises Refused with `rejected_scope` outside of the key's reach, SUBACCOUNT_NOT_FOUND for an index
+    that none can have.
+    """
+    call.signer.require_reach(index)
+    check_subaccount_index(index)
+    call.subaccount_index = index
+    within = reach()
+    return Reach(within.project_id, within.account_id, index)
+
+
 def act_of_caller(clock: Clock) -> Act:
     """The request as an act of the credential that was shown."""
     identity = request_context.identity()
@@ -42,6 +56,17 @@ def act_of_caller(clock: Clock) -> Act:
         actor_id=identity.credential_id,
         request_id=request_context.current().request_id,
         at_ns=clock.now_ns(),
+    )
+
+
+def act_of_signer(call: SignedCall) -> Act:
+    """A signed request as an act of its key, at the time at which it counts as decided."""
+    identity = request_context.identity()
+    return Act(
+        actor_kind=ActorKind(identity.kind.name),
+        actor_id=identity.credential_id,
+        request_id=call.request_id,
+        at_ns=call.processed_at_ns,
     )
 
 

@@ -15,13 +15,16 @@ from services.wallet.domain.market import condition_id_of, read_terms
 from services.wallet.domain.money import format_amount, parse_amount
 from services.wallet.domain.new_market import read_new_market
 from services.wallet.domain.wallet import wallet_id_of
-from services.wallet.ports import DepositStore, MarketStore, OrderStore
+from services.wallet.domain.withdrawal import read_step, withdrawal_id_of
+from services.wallet.ports import DepositStore, MarketStore, OrderStore, WithdrawalStore
 from services.wallet.transport.market import listed_market_message
 from services.wallet.transport.messages import Context, act_of_operator
+from services.wallet.transport.withdrawal import STATES, withdrawal_message
 
 _OptionalText = Literal[
     "event_id", "event_title", "left_outcome", "right_outcome", "tick", "lot", "min_amount"
 ]
+_STATES: Final = {message: state for state, message in STATES.items()}
 _FIRST_SECOND: Final = 0
 # Of 2261, the last whole year whose nanoseconds a bigint can count.
 _LAST_SECOND: Final = 9_214_646_399
@@ -31,9 +34,16 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     """For the people and chain watchers that run the platform."""
 
     def __init__(
-        self, deposits: DepositStore, markets: MarketStore, orders: OrderStore, clock: Clock, ids: Ids
+        self,
+        deposits: DepositStore,
+        withdrawals: WithdrawalStore,
+        markets: MarketStore,
+        orders: OrderStore,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._deposits = deposits
+        self._withdrawals = withdrawals
         self._markets = markets
         self._orders = orders
         self._clock = clock
@@ -60,6 +70,25 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             created_at=timestamp(booking.created_at_ns),
             replayed=booking.replayed,
         )
+
+    async def ListOpenWithdrawals(
+        self, request: operator_pb2.ListOpenWithdrawalsRequest, context: Context
+    ) -> operator_pb2.ListOpenWithdrawalsResponse:
+        """Lists withdrawals that are on their way, oldest first."""
+        found = await self._withdrawals.list_open_withdrawals()
+        return operator_pb2.ListOpenWithdrawalsResponse(
+            withdrawals=[withdrawal_message(one) for one in found]
+        )
+
+    async def SettleWithdrawal(
+        self, request: operator_pb2.SettleWithdrawalRequest, context: Context
+    ) -> operator_pb2.SettleWithdrawalResponse:
+        """Moves a withdrawal on; repeated with the same facts, it changes nothing."""
+        withdrawal_id = withdrawal_id_of(request.withdrawal_id)
+        step = read_step(_STATES.get(request.state), request.external_ref)
+        act = act_of_operator(self._clock)
+        settled = await self._withdrawals.settle_withdrawal(withdrawal_id, step, act)
+        return operator_pb2.SettleWithdrawalResponse(withdrawal=withdrawal_message(settled))
 
     async def CreateMarket(
         self, request: operator_pb2.CreateMarketRequest, context: Context

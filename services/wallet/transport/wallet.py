@@ -17,7 +17,7 @@ from services.wallet.domain.wallet import (
     Wallet,
     WalletChange,
     check_name,
-    check_subaccount,
+    chosen_subaccount,
     wallet_id_of,
 )
 from services.wallet.ports import WalletStore
@@ -69,8 +69,9 @@ class WalletServicer(wallet_pb2_grpc.WalletServiceServicer):
         name = request.name if request.HasField("name") else None
         if name is not None:
             check_name(name)
-        check_subaccount(request.subaccount_index if request.HasField("subaccount_index") else None, within)
-        wallet = await self._store.create_wallet(within, self._ids.uuid7(), name, self._clock.now_ns())
+        wish = request.subaccount_index if request.HasField("subaccount_index") else None
+        index = chosen_subaccount(wish, within)
+        wallet = await self._store.create_wallet(within, index, self._ids.uuid7(), name, self._clock.now_ns())
         return wallet_pb2.CreateWalletResponse(wallet=_wallet(wallet))
 
     async def UpdateWallet(
@@ -117,7 +118,7 @@ class WalletServicer(wallet_pb2_grpc.WalletServiceServicer):
     async def _list(self) -> list[Wallet]:
         within = reach()
         wallets = await self._store.list_wallets(within)
-        if wallets is None:
+        if wallets is None and within.opens_account():
             await self._store.open_account(within, self._ids.uuid7(), self._clock.now_ns())
             wallets = await self._store.list_wallets(within)
         return wallets or []
