@@ -14,20 +14,29 @@ from chassis.config import ConfigError
 from chassis.errors import SealgateError
 from chassis.ids import Ids
 from chassis.log import log_event
-from chassis.methods import Method
+from chassis.methods import HttpBinding, Method
 from chassis.rpc.client import open_channel
 from chassis.rpc.context import RequestContext, enter
 from chassis.rpc.errors import error_from_exception
-from chassis.rpc.exchange import RemoteExchanger
+from chassis.rpc.exchange import Exchanger, RemoteExchanger
 from edge.admission import Admission
 from edge.config import EdgeConfig
 from edge.description import Description, OpenApiEndpoint, ReferenceEndpoint
-from edge.endpoints import ClientGoneError, Endpoint, HealthEndpoint, ReadinessEndpoint, Request, RpcEndpoint
+from edge.endpoints import (
+    ClientGoneError,
+    Endpoint,
+    HealthEndpoint,
+    ReadinessEndpoint,
+    Request,
+    RpcEndpoint,
+    Upstream,
+)
 from edge.errors import Answer, error_answer
 from edge.headers import RawHeaders, RequestHeaders
 from edge.openapi import describe
 from edge.routes import RouteError, RouteTable, load_methods
 from edge.server import EdgeServer
+from edge.signed import PayloadEndpoint, SignedHeadersEndpoint
 from edge.translate import TranslationError
 
 _logger: Final = logging.getLogger(__name__)
@@ -49,11 +58,12 @@ class EdgeApp:
         """Serves one request; see the ASGI specification, version 3."""
         started_ns = self._clock.monotonic_ns()
         headers = RequestHeaders(scope["headers"])
-        request_id = headers.request_id() or self._ids.uuid7()
         # A peer that has gone already has no address any more.
         peer = scope["client"][0] if scope["client"] else ""
         address = headers.client_address(peer, self._trusted_hops_count)
-        served = RequestContext(request_id, client_address=address, user_agent=headers.user_agent())
+        served = RequestContext(
+            headers.request_id() or self._ids.uuid7(), client_address=address, user_agent=headers.user_agent()
+        )
         enter(served)
         endpoint: Endpoint | None = None
         outcome = {"outcome": "OK"}
@@ -61,7 +71,14 @@ class EdgeApp:
             found = self._routes.match(scope["method"], scope["raw_path"])
             endpoint = found.endpoint
             answer = await endpoint.answer(
-                Request(request_id, headers, found.variables, scope["query_string"], receive)
+                Request(
+                    scope["method"],
+                    scope["state"]["target"],
+                    headers,
+                    found.variables,
+                    scope["query_string"],
+                    receive,
+                )
             )
         except ClientGoneError:
             self._write(scope["method"], endpoint, started_ns, outcome="CLIENT_GONE")
@@ -71,7 +88,7 @@ class EdgeApp:
             outcome = {"outcome": error.code.value}
             if error.internal:
                 outcome["reason"] = error.internal
-            answer = error_answer(error, request_id, endpoint.method if endpoint else None)
+            answer = error_answer(error, served.request_id, endpoint.method if endpoint else None)
         for name, value in served.answer_headers.items():
             answer.headers.append((name.encode("ascii"), value.encode("ascii")))
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
@@ -156,19 +173,25 @@ def _routes(
         routes.add("GET", endpoint.template, endpoint)
     for method in methods:
         route = config.route_of(_service_name(method))
+        upstream = Upstream(
+            method,
+            channel=channels[route.cluster],
+            admission=admissions[route.cluster],
+            clock=clock,
+            timeout_seconds=route.timeout_seconds,
+            body_max_bytes=config.body_max_bytes,
+        )
         for binding in method.bindings:
-            served = RpcEndpoint(
-                method,
-                binding,
-                channel=channels[route.cluster],
-                exchanger=exchanger,
-                admission=admissions[route.cluster],
-                clock=clock,
-                timeout_seconds=route.timeout_seconds,
-                body_max_bytes=config.body_max_bytes,
-            )
-            routes.add(binding.verb, binding.template, served)
+            routes.add(binding.verb, binding.template, _endpoint(method, binding, upstream, exchanger))
     return routes
+
+
+def _endpoint(method: Method, binding: HttpBinding, upstream: Upstream, exchanger: Exchanger) -> Endpoint:
+    if method.takes_payload:
+        return PayloadEndpoint(method, binding, upstream)
+    if method.is_signed:
+        return SignedHeadersEndpoint(method, binding, upstream)
+    return RpcEndpoint(method, binding, upstream, exchanger)
 
 
 def _service_name(method: Method) -> str:

@@ -30,14 +30,22 @@ SERVICES: Final[Mapping[str, Sequence[str]]] = {
         "sealgate.auth.v1.AccountService",
         "sealgate.auth.v1.ProjectService",
         "sealgate.auth.v1.SessionService",
+        "sealgate.auth.v1.TimeService",
         "sealgate.auth.v1.TokenKeyService",
     ),
-    "keys": ("sealgate.keys.v1.ApiKeyService",),
+    "keys": (
+        "sealgate.keys.v1.ApiKeyService",
+        "sealgate.keys.v1.SessionSignatureService",
+        "sealgate.keys.v1.SigningKeyService",
+    ),
     "wallet": (
         "sealgate.wallet.v1.MarketService",
         "sealgate.wallet.v1.OrderService",
         "sealgate.wallet.v1.PositionService",
+        "sealgate.wallet.v1.SignedRequestService",
+        "sealgate.wallet.v1.SubaccountService",
         "sealgate.wallet.v1.WalletService",
+        "sealgate.wallet.v1.WithdrawalService",
     ),
 }
 

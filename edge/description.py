@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from chassis.methods import Method
+from chassis.rpc.context import current
 from edge.endpoints import Request
 from edge.errors import Answer
 from edge.openapi_parts import HTML_TYPE
@@ -103,7 +104,7 @@ def _answer(request: Request, document: _Document, *headers: tuple[bytes, bytes]
     """The document, or 304 when the caller has this version of it (RFC 9110 section 13.1.2)."""
     known = request.headers.entity_tags()
     every = [
-        (b"x-request-id", str(request.request_id).encode("ascii")),
+        (b"x-request-id", str(current().request_id).encode("ascii")),
         (b"etag", document.etag),
         _REVALIDATE,
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -41,9 +40,13 @@ class ClientGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose route is known and whose body is still to be read."""
+    """A request whose route is known and whose body is still to be read.
 
-    request_id: uuid.UUID
+    `target` is path and query as they were sent, to the byte.
+    """
+
+    verb: str
+    target: bytes
     headers: RequestHeaders
     variables: Sequence[str]
     query: bytes
@@ -61,20 +64,84 @@ class Endpoint(Protocol):
         ...
 
 
-class RpcEndpoint:
-    """Serves a binding of a method: credential to passport, JSON to message, and back."""
+class Upstream:
+    """A method at its service, called within the bounds of its cluster and its route.
+
+    `admission` has the cluster's places: a request is in one from when its body is there.
+    """
 
     def __init__(
         self,
         method: Method,
-        binding: HttpBinding,
         *,
         channel: grpc.aio.Channel,
-        exchanger: Exchanger,
         admission: Admission,
         clock: Clock,
         timeout_seconds: float,
         body_max_bytes: int,
+    ) -> None:
+        self.admission = admission
+        self.new_message = GetMessageClass(method.descriptor.input_type)
+        self._method = method
+        self._encode = answer_encoder(method)
+        self._rpc: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
+            method.full_name,
+            request_serializer=self.new_message.SerializeToString,
+            response_deserializer=GetMessageClass(method.descriptor.output_type).FromString,
+        )
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._body_max_bytes = body_max_bytes
+        self._extra_headers = (NO_STORE,) if method.exposure is Exposure.PUBLIC else ()
+
+    async def body_of(self, request: Request) -> bytes:
+        """The request's body, JSON by its own account; the request's time runs from here on.
+
+        Raises UNSUPPORTED_MEDIA_TYPE for a body that is said to be something else, and as `read_body`.
+        """
+        served = current()
+        served.method = self._method
+        served.deadline_ns = deadline_after(self._clock, self._timeout_seconds)
+        body = b""
+        if request.headers.announces_body():
+            # Before admission: a client that sends slowly takes no place from those that do not.
+            body = await read_body(request, self._body_max_bytes, self._timeout_seconds)
+        if body:
+            request.headers.require_json()
+        return body
+
+    async def answer(
+        self,
+        message: Message,
+        *,
+        passport: bytes | None = None,
+        refusal: SealgateError | None = None,
+        origin: str | None = None,
+    ) -> Answer:
+        """What the service answers, over HTTP.
+
+        Raises its refusal; for that and the rest see `chassis.rpc.client.call`.
+        """
+        served = current()
+        response = await call(
+            self._rpc,
+            message,
+            self._clock,
+            at_most_seconds=self._timeout_seconds,
+            passport=passport,
+            refusal=refusal,
+            origin=origin,
+            answer_headers=served.answer_headers,
+        )
+        body = self._encode(response)
+        return json_answer(self._method.success_status, body, served.request_id, *self._extra_headers)
+
+
+class RpcEndpoint:
+    """Serves a binding of a method: credential to passport, JSON to message, and back."""
+
+    def __init__(
+        self, method: Method, binding: HttpBinding, upstream: Upstream, exchanger: Exchanger
     ) -> None:
         self.method: Method | None = method
         self.template = binding.template
@@ -84,48 +151,18 @@ class RpcEndpoint:
             None if method.subject_account_field is None else variables.index(method.subject_account_field)
         )
         self._decode = request_decoder(method, binding, variables)
-        self._encode = answer_encoder(method)
-        self._new_message = GetMessageClass(method.descriptor.input_type)
-        self._rpc: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
-            method.full_name,
-            request_serializer=self._new_message.SerializeToString,
-            response_deserializer=GetMessageClass(method.descriptor.output_type).FromString,
-        )
+        self._upstream = upstream
         self._exchanger = exchanger
-        self._admission = admission
-        self._clock = clock
-        self._timeout_seconds = timeout_seconds
-        self._body_max_bytes = body_max_bytes
         self._takes_key = takes_key(method)
         self._needs_credential = method.exposure is Exposure.PUBLIC
-        self._extra_headers = (NO_STORE,) if self._needs_credential else ()
 
     async def answer(self, request: Request) -> Answer:
         """See `Endpoint.answer`."""
-        served = current()
-        served.method = self._row
-        served.deadline_ns = deadline_after(self._clock, self._timeout_seconds)
-        body = b""
-        if request.headers.announces_body():
-            # Before admission: a client that sends slowly takes no place from those that do not.
-            body = await read_body(request, self._body_max_bytes, self._timeout_seconds)
-        if body:
-            request.headers.require_json()
-        with self._admission:
+        body = await self._upstream.body_of(request)
+        with self._upstream.admission:
             passport = await self._passport(request) if self._needs_credential else None
             message, refusal = self._message(request, body)
-            response = await call(
-                self._rpc,
-                message,
-                self._clock,
-                at_most_seconds=self._timeout_seconds,
-                passport=passport,
-                refusal=refusal,
-                answer_headers=served.answer_headers,
-            )
-        return json_answer(
-            self._row.success_status, self._encode(response), request.request_id, *self._extra_headers
-        )
+            return await self._upstream.answer(message, passport=passport, refusal=refusal)
 
     def _message(self, request: Request, body: bytes) -> tuple[Message, SealgateError | None]:
         """What the method is called with, and what it is to answer where the request cannot be read.
@@ -142,7 +179,7 @@ class RpcEndpoint:
         except SealgateError as refusal:
             if not self._needs_credential:
                 raise
-            message = self._new_message()
+            message = self._upstream.new_message()
             if self._row.subject_account_field is not None and self._subject_index is not None:
                 setattr(message, self._row.subject_account_field, request.variables[self._subject_index])
             return message, refusal
@@ -161,7 +198,7 @@ class HealthEndpoint:
 
     async def answer(self, request: Request) -> Answer:
         """See `Endpoint.answer`."""
-        return json_answer(200, _READY, request.request_id, NO_STORE)
+        return json_answer(200, _READY, current().request_id, NO_STORE)
 
 
 class ReadinessEndpoint:
@@ -187,7 +224,7 @@ class ReadinessEndpoint:
                 details=[Detail(name, "does not serve") for name in missing],
                 internal=f"does not serve: {', '.join(missing)}",
             )
-        return json_answer(200, _READY, request.request_id, NO_STORE)
+        return json_answer(200, _READY, current().request_id, NO_STORE)
 
 
 async def _serves(stub: Any, seconds: float) -> bool:  # noqa: ANN401  (the stub's own type is synchronous)

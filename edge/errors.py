@@ -64,7 +64,9 @@ def error_answer(error: SealgateError, request_id: uuid.UUID, method: Method | N
 
 
 def _challenge(code: Code, method: Method | None) -> bytes:
-    """RFC 6750 where a bearer credential is accepted; our own scheme where only a key header is."""
+    """RFC 6750 where a bearer credential is accepted; schemes of our own for key headers and signatures."""
+    if method is not None and method.is_signed:
+        return b'Signature realm="sealgate"'
     if method is not None and not method.accepts & _BEARER_KINDS:
         return b'ApiKey realm="sealgate"'
     if code in _NO_CREDENTIAL:

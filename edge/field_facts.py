@@ -1,7 +1,9 @@
 """What a field's name says about its values, for the API's description and nothing else.
 
 The types say the rest; the services check. Rows are JSON Schema keywords and an `example`. A row of
-`Message.field` comes before one of `Request.field` (what is sent), and that before one of `field`.
+`Message.field` comes before one of `Bytes.field` (raw bytes), that before one of `Request.field` (what is
+sent), and that before one of `field`. An example leaves out what is `left_out` of what is sent, and shows as
+absent or empty what is `left_empty`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from chassis.limits import (
     ORIGINS_COUNT,
     SESSION_CAP_MAX_SECONDS,
     SESSION_IDLE_MIN_SECONDS,
+    SUBACCOUNT_INDEX_MAX,
 )
 
 Facts = Mapping[str, Any]
@@ -52,6 +55,17 @@ def _text(example: str) -> Facts:
     return {"example": example}
 
 
+def _raw(bytes_count: int) -> Facts:
+    """Raw bytes of one length, as base64 writes them."""
+    rest = bytes_count % 3
+    digits = bytes_count // 3 * 4 + (rest + 1 if rest else 0)
+    padding = "=" * (3 - rest) if rest else ""
+    return {"pattern": f"^[A-Za-z0-9+/]{{{digits}}}{padding}$"}
+
+
+_PUBLIC_KEY: Final = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+_SIGNATURE: Final = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="
+_NANOSECONDS: Final = {"minimum": 0, "example": 1_772_357_400_000_000_001}
 _ADDRESS: Final = {
     "pattern": r"^0x[0-9a-f]{40}$",
     "example": "0x5f2d8e1c0b7a49d3e6f8a1b2c3d4e5f60718293a",
@@ -79,10 +93,19 @@ FACTS: Final[Mapping[str, Facts]] = {
     "event_id": _uuid("f6"),
     "account_number": {"minimum": 1, "example": 4021},
     "subaccount_index": {"minimum": 0, "example": 0},
-    "Request.subaccount_index": {"minimum": 0, "maximum": 0, "example": 0, "left_out": True},
+    "Request.subaccount_index": {
+        "minimum": 0,
+        "maximum": SUBACCOUNT_INDEX_MAX,
+        "example": 0,
+        "left_out": True,
+    },
     "ApiKey.subaccount_index": {"example": None},
     "IssuedApiKey.subaccount_index": {"example": None},
     "GetCurrentSessionResponse.subaccount_index": {"example": None},
+    "MasterKey.subaccount_index": {"example": None},
+    "SessionKey.subaccount_index": {"example": None},
+    "SessionApiKey.subaccount_index": {"example": None},
+    "DeviceKey.subaccount_index": {"example": None},
     "Project.name": _text("Example Exchange"),
     "UpdateProjectRequest.name": {**_DISPLAY_NAME, "example": "Example Exchange"},
     "modules": {"enum": list(_MODULES), "example": "wallet"},
@@ -138,6 +161,37 @@ FACTS: Final[Mapping[str, Facts]] = {
     },
     "active": {"example": True},
     "overlap_seconds": {"minimum": 0, "maximum": 604_800, "example": 3600},
+    "device_key_id": _uuid("d1"),
+    "api_key": {
+        "pattern": "^pk_[A-Za-z0-9_-]{48}$",
+        "example": "pk_A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg2yYBm",
+    },
+    "CreateDeviceKeyResponse.secret_key": {
+        "pattern": "^dk_[A-Za-z0-9_-]{48}$",
+        "example": "dk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh_TpMqH",
+    },
+    "DeviceKey.name": _text("phone"),
+    # Signed requests and the keys that sign
+    "Bytes.payload": {"example": ""},
+    "Bytes.signature": {**_raw(64), "example": _SIGNATURE},
+    "Bytes.possession_signature": {**_raw(64), "example": _SIGNATURE},
+    "Bytes.public_key": {**_raw(32), "example": _PUBLIC_KEY},
+    "Bytes.master_public_key": {**_raw(32), "example": _PUBLIC_KEY},
+    "Bytes.session_public_key": {**_raw(32), "example": _PUBLIC_KEY},
+    "SessionApiKey.session_public_key": {"example": _PUBLIC_KEY},
+    "request_id": _uuid("aa02"),
+    "request_type": {"minimum": 0, "maximum": 65535, "example": 1},
+    "processed_at_ns": _NANOSECONDS,
+    "details": {"left_empty": True},
+    "original": {"left_empty": True},
+    "same_payload": {"left_empty": True},
+    "RefusalDetail.path": _text("amount"),
+    "RefusalDetail.message": _text("must be more than zero"),
+    "scope": {"minimum": 0, "example": 4_294_967_295},
+    "admin_rooted": {"example": True},
+    "valid_until_ns": {"minimum": 0, "example": 1_803_893_400_000_000_000},
+    "now_ns": _NANOSECONDS,
+    "audience": _text("api.example.com"),
     # Keys that verify tokens
     "kty": {"const": "OKP", "example": "OKP"},
     "crv": {"const": "Ed25519", "example": "Ed25519"},
@@ -158,6 +212,15 @@ FACTS: Final[Mapping[str, Facts]] = {
     "BalanceEntry.value": _decimal("87.500000"),
     "address": _ADDRESS,
     "asset": _text("USDC"),
+    "token": _text("USDC"),
+    "chain": _text("POL"),
+    "withdrawal_id": _uuid("e7"),
+    "from_wallet_id": _uuid("d4"),
+    "to_wallet_id": _uuid("d5"),
+    "txn_seq": {"minimum": 1, "example": 812},
+    "Subaccount.name": _text("Subaccount 1"),
+    "SubaccountWallet.name": _text("Wallet 1"),
+    "Withdrawal.tx_hash": _text(""),
     "total": _decimal("100.000000"),
     "available": _decimal("87.500000"),
     "held": _decimal("12.500000"),
@@ -204,6 +267,7 @@ FACTS: Final[Mapping[str, Facts]] = {
     "time_in_force": {"example": "GTC"},
     "units": {"example": "SHARES"},
     "Order.status": {"example": "PARTIAL"},
+    "SubmittedOrder.status": {"example": "PARTIAL"},
     "amount": _decimal("100"),
     "shares": _decimal("100"),
     "filled": _decimal("40"),
@@ -234,6 +298,12 @@ FACTS: Final[Mapping[str, Facts]] = {
     "offset": {"minimum": 0, "example": 0},
     "Order.expires_at": {"example": None},
     "created_at": {"example": "2026-03-01T09:30:00Z"},
+    "created_at_ns": _NANOSECONDS,
+    "updated_at_ns": _NANOSECONDS,
+    "last_used_at_ns": _NANOSECONDS,
+    "expires_at_ns": {"minimum": 0, "example": 1_772_962_200_000_000_000},
+    "usable_at_ns": {"minimum": 0, "example": 1_772_443_800_000_000_000},
+    "usable_at": {"example": "2026-03-02T09:30:00Z"},
     "updated_at": {"example": "2026-03-01T09:31:12.25Z"},
     "last_used_at": {"example": "2026-03-01T09:31:00Z"},
     "expires_at": {"example": "2026-03-08T09:30:00Z"},

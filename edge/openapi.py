@@ -19,15 +19,23 @@ from edge.field_facts import FACTS
 from edge.openapi_parts import (
     HEADERS,
     INFO,
+    LOOK_UP_HEADER,
     OWN_PATHS,
     PARAMETERS,
     REQUEST_ID,
     SCHEMAS,
     SECURITY_SCHEMES,
 )
+from edge.openapi_signed import (
+    SIGNED_PARAMETERS,
+    SIGNED_SECURITY_SCHEMES,
+    STATUS_SCHEMA,
+    payload_example,
+    signed_words,
+)
 from edge.refusals import refusals_of
 from edge.routes import variable_names
-from edge.schemas import Schemas, comments_of
+from edge.schemas import STATUS_COMPONENT, Schemas, comments_of
 from sealgate.common.v1 import method_rule_pb2 as rules
 
 Json = dict[str, Any]
@@ -38,6 +46,9 @@ _SCHEMES: Final = {
     CredentialKind.ACCOUNT_API_KEY: ("accountApiKey", "accountApiKeyBearer"),
     CredentialKind.DEVICE_KEY: ("deviceKey",),
 }
+# What is signed in the body has no scheme: OpenAPI has none for it.
+_HEADER_SIGNATURE: Final = "sessionSignature"
+_SIGNED_HEADERS: Final = ("SignedAccountId", "SignedPublicKey", "SignedRequestId")
 _CREDENTIAL_WORDS: Final = {
     CredentialKind.PROJECT_KEY: "a project key",
     CredentialKind.ACCOUNT_SESSION: "an account session",
@@ -90,14 +101,17 @@ class _Description:
             "tags": [*tags.values(), own_tag],
             "paths": paths | OWN_PATHS,
             "components": {
-                "schemas": dict(sorted((SCHEMAS | self._schemas.components).items())),
+                "schemas": dict(sorted((SCHEMAS | self._own_schemas() | self._schemas.components).items())),
                 "responses": dict(sorted((self._responses | _method_not_allowed()).items())),
-                "parameters": PARAMETERS,
+                "parameters": PARAMETERS | SIGNED_PARAMETERS,
                 "headers": HEADERS,
                 "examples": {code.value: {"value": _example(code)} for code in ERROR_TABLE},
-                "securitySchemes": SECURITY_SCHEMES,
+                "securitySchemes": SECURITY_SCHEMES | SIGNED_SECURITY_SCHEMES,
             },
         }
+
+    def _own_schemas(self) -> Json:
+        return {STATUS_COMPONENT: STATUS_SCHEMA}
 
     def _operation(self, method: Method, binding: HttpBinding) -> Json:
         names = variable_names(binding.template)
@@ -118,11 +132,7 @@ class _Description:
         if binding.has_body:
             operation["requestBody"] = self._request_body(method, names)
         operation["responses"] = self._responses_of(method, binding)
-        operation["security"] = [
-            {scheme: [method.scope] if method.scope and kind is not CredentialKind.PROJECT_KEY else []}
-            for kind in sorted(method.accepts)
-            for scheme in _SCHEMES[kind]
-        ]
+        operation["security"] = _security(method)
         return operation | _extensions(method)
 
     def _operation_id(self, method: Method) -> str:
@@ -135,6 +145,8 @@ class _Description:
 
     def _request_body(self, method: Method, path_names: Sequence[str]) -> Json:
         schema, example = self._schemas.body(method, path_names)
+        if method.takes_payload:
+            example["payload"] = payload_example(method)
         component = self._schemas.components[schema["$ref"].rpartition("/")[2]]
         return {
             "required": "required" in component,
@@ -169,6 +181,16 @@ def _tag(method: Method) -> str:
     return words.removesuffix(" Service").capitalize().replace("Api ", "API ")
 
 
+def _security(method: Method) -> list[Json]:
+    if method.is_signed:
+        return [] if method.takes_payload else [{_HEADER_SIGNATURE: []}]
+    return [
+        {scheme: [method.scope] if method.scope and kind is not CredentialKind.PROJECT_KEY else []}
+        for kind in sorted(method.accepts)
+        for scheme in _SCHEMES[kind]
+    ]
+
+
 def _same_as(method: Method, binding: HttpBinding) -> tuple[str, ...]:
     """That there is an earlier path with the same answer."""
     first = method.bindings[0]
@@ -179,6 +201,8 @@ def _needs(method: Method) -> tuple[str, ...]:
     """What a caller has to have, in words."""
     if method.exposure is Exposure.OPEN:
         return ("Needs no credential.",)
+    if method.is_signed:
+        return signed_words(method)
     kinds = [_CREDENTIAL_WORDS[kind] for kind in sorted(method.accepts)]
     needs = f"Needs {' or '.join(kinds)}"
     if method.scope:
@@ -203,8 +227,12 @@ def _extensions(method: Method) -> Json:
 
 
 def _header_parameters(method: Method) -> list[Json]:
-    names = ["IdempotencyKey"] if takes_key(method) else []
-    return [{"$ref": f"#/components/parameters/{name}"} for name in (*names, "RequestId")]
+    names: Sequence[str]
+    if method.is_signed:
+        names = () if method.takes_payload else _SIGNED_HEADERS
+    else:
+        names = ("IdempotencyKey", "RequestId") if takes_key(method) else ("RequestId",)
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
 def _header(name: str) -> Json:
@@ -224,14 +252,16 @@ def _success_headers(method: Method) -> Json:
     return _headers(*names)
 
 
-def _refusal_headers(method: Method, status: int) -> Json:
+def _refusal_headers(method: Method, status: int, codes: Sequence[Code]) -> Json:
     names = ["Cache-Control"]
     if method.exposure is Exposure.PUBLIC:
         names += _RATE_LIMIT_HEADERS
     names += {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
     if status == 409 and takes_key(method):
         names.append("Idempotent-Replayed")
-    return _headers(*names)
+    # Of a request id that may still arrive.
+    later = {"Retry-After": _header(LOOK_UP_HEADER)} if Code.REQUEST_NOT_FOUND in codes else {}
+    return _headers(*names) | later
 
 
 def _enveloped(envelope: Envelope, schema: Json, example: Any) -> tuple[Json, Any]:  # noqa: ANN401
@@ -258,7 +288,7 @@ def _refusal(method: Method, status: int, codes: Sequence[Code]) -> Json:
     error = {"type": "object", "properties": {"code": {"enum": [code.value for code in codes]}}}
     return {
         "description": "\n\n".join(f"`{code}`: {ERROR_TABLE[code].message}" for code in codes),
-        "headers": _refusal_headers(method, status),
+        "headers": _refusal_headers(method, status, codes),
         "content": {
             "application/json": {
                 "schema": {

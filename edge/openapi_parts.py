@@ -9,13 +9,14 @@ from chassis.errors import Code
 Json = dict[str, Any]
 
 REQUEST_ID: Final = "X-Request-Id"
+LOOK_UP_HEADER: Final = "Retry-After-Look-Up"
 HTML_TYPE: Final = "text/html; charset=utf-8"
 _REQUEST_UUID: Final = "0199d3a1-6e2b-7c4d-8f10-00000000aa01"
 
 _DESCRIPTION: Final = """\
-A request carries exactly one credential. Answers are `{"success": true, "response": …}`; refusals have a
-code in `error.code`, say in `error.details` what is wrong with which field, and carry the `request_id`
-that the logs have too.
+A request carries exactly one credential, or is signed with an Ed25519 key, which is one too. Answers are
+`{"success": true, "response": …}`; refusals have a code in `error.code`, say in `error.details` what is
+wrong with which field, and carry the `request_id` that the logs have too.
 
 Bodies are JSON objects without unknown or repeated members; an empty body is `{}`, and `null` means the
 same as leaving a member out. Amounts, shares and prices are decimal strings, and may be sent as JSON
@@ -24,7 +25,12 @@ can have further members later: ignore what you do not know.
 
 Every GET is also answered as HEAD; to any other verb a path answers `405` with `Allow`. A POST may carry
 an `Idempotency-Key`: repeated with the same body it gets the first answer again, for 24 hours. `429` and
-`503` say in `Retry-After` when to repeat."""
+`503` say in `Retry-After` when to repeat.
+
+Signed requests, and the reads beside them, answer the object itself, with times in Unix nanoseconds. A
+signed request runs once: repeated it answers `duplicate_request_id` with what became of it, and one that
+was refused after its signature held answers 200 with `success` false. A HEAD is not what a signed GET was
+signed as, so it is refused."""
 
 INFO: Final[Json] = {
     "title": "Sealgate",
@@ -61,7 +67,7 @@ SECURITY_SCHEMES: Final[Json] = {
         "type": "apiKey",
         "in": "header",
         "name": "X-DEVICE-KEY",
-        "description": "Device key `dk_…`, for reads. There are none yet.",
+        "description": "Device key `dk_…`, made by a session key, for reads.",
     },
 }
 
@@ -105,6 +111,7 @@ HEADERS: Final[Json] = {
     "RateLimit": _text_header("The same as the IETF's draft writes it.", '"read";r=299;t=60'),
     "RateLimit-Policy": _text_header("The limit as the IETF's draft writes it.", '"read";q=300;w=60'),
     "Retry-After": _count_header("Seconds after which a repeat makes sense.", 1) | {"required": True},
+    LOOK_UP_HEADER: _count_header("Seconds after which to look again; absent when it will not come.", 1),
     "WWW-Authenticate": _text_header("How to identify oneself.", 'Bearer realm="sealgate"')
     | {"required": True},
     "Allow": _text_header("The verbs that the path has.", "GET, HEAD") | {"required": True},

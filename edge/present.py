@@ -24,6 +24,7 @@ _NANOSECONDS_PER_MILLISECOND: Final = 1_000_000
 _AROUND: Final = {
     Envelope.PLATFORM: (b'{"success":true,"response":', b"}"),
     Envelope.BROWSER: (b'{"data":', b"}"),
+    Envelope.SIGNED: (b"", b""),
     Envelope.BARE: (b"", b""),
 }
 

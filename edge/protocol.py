@@ -201,6 +201,8 @@ class EdgeProtocol(HttpToolsProtocol):
         path = url.path or b"/"
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
+        # What was sent, to the byte: signatures are over it.
+        self.scope["state"]["target"] = self.url
         self.scope["raw_path"] = path
         self.scope["path"] = unquote(path.decode("ascii"))
         self.scope["query_string"] = url.query or b""

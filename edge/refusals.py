@@ -18,6 +18,8 @@ _NOUNS: Final[Mapping[str, Code]] = {
     "wallet_id": Code.WALLET_NOT_FOUND,
     "order_id": Code.ORDER_NOT_FOUND,
     "condition_id": Code.MARKET_NOT_FOUND,
+    "request_id": Code.REQUEST_NOT_FOUND,
+    "chain": Code.CHAIN_NOT_FOUND,
 }
 _ALWAYS: Final = frozenset(
     {
@@ -47,6 +49,23 @@ _WITH_A_CREDENTIAL: Final = frozenset(
         Code.RATE_LIMITED,
     }
 )
+# Signatures and headers of signed requests, in the place of what credentials bring along.
+_WITH_A_SIGNATURE: Final = frozenset(
+    {
+        Code.CREDENTIAL_AMBIGUOUS,
+        Code.REQUEST_TIMESTAMP_SKEW,
+        Code.SIGNATURE_INVALID,
+        Code.SESSION_INVALID,
+        Code.ORIGIN_NOT_ALLOWED,
+        Code.CREDENTIAL_NOT_ACCEPTED,
+        Code.TENANT_SUSPENDED,
+        Code.SUBSCRIPTION_CANCELLED,
+        Code.ACCOUNT_SUSPENDED,
+        Code.MODULE_NOT_ENABLED,
+        Code.RATE_LIMITED,
+    }
+)
+_OF_PAYLOADS: Final = frozenset({Code.MALFORMED_PAYLOAD, Code.UNSUPPORTED_VERSION})
 _IDEMPOTENCY: Final = frozenset({Code.IDEMPOTENCY_CONFLICT, Code.REQUEST_IN_PROGRESS})
 
 
@@ -59,13 +78,24 @@ def refusals_of(method: Method, binding: HttpBinding) -> dict[int, list[Code]]:
         codes.add(Code.ROUTE_NOT_FOUND)
     if takes_key(method):
         codes |= _IDEMPOTENCY
-    if method.exposure is Exposure.PUBLIC:
+    if method.is_signed:
+        codes |= _of_signatures(method)
+    elif method.exposure is Exposure.PUBLIC:
         codes |= _of_credentials(method)
     by_status: dict[int, list[Code]] = {}
     for row in ERROR_TABLE.values():
         if row.code in codes:
             by_status.setdefault(row.http_status, []).append(row.code)
     return dict(sorted(by_status.items()))
+
+
+def _of_signatures(method: Method) -> set[Code]:
+    conditions = {
+        Code.SESSION_EXPIRED: CredentialKind.SESSION_KEY in method.accepts,
+        Code.SUBSCRIPTION_PAST_DUE: method.effect is Effect.WRITE,
+    }
+    found = {*_WITH_A_SIGNATURE, *(code for code, applies in conditions.items() if applies)}
+    return found | _OF_PAYLOADS if method.takes_payload else found
 
 
 def _of_credentials(method: Method) -> set[Code]:

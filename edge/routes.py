@@ -19,12 +19,19 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 from chassis.errors import Code, SealgateError
-from chassis.methods import Envelope, Method, method_table
+from chassis.methods import Method, method_table
 
 _VERBS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "PATCH"})
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~-]+")
 _VARIABLE: Final = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)\}")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+# What the requests of signed methods consist of, beside path variables.
+_PAYLOAD_FIELDS: Final = ("payload", "signature", "public_key", "account_id")
+_HEADER_FIELDS: Final = (
+    *("method", "target", "body"),
+    *("account_id", "public_key", "request_id", "signature"),
+)
 
 _Endpoint = TypeVar("_Endpoint")
 
@@ -144,7 +151,8 @@ def _refuse_unservable(method: Method) -> None:
         "maps a part of a message to a body": any(
             rule.body not in ("", "*") or rule.response_body for rule in (http, *http.additional_bindings)
         ),
-        "is signed, which the edge does not serve": method.envelope is Envelope.SIGNED,
+        "is signed, but its request has no fields for that": method.is_signed
+        and not {*(_PAYLOAD_FIELDS if method.takes_payload else _HEADER_FIELDS)} <= set(fields),
         "has a path variable that is no string field": any(
             name not in fields or fields[name].type != fields[name].TYPE_STRING or fields[name].is_repeated
             for bound in names

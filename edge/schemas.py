@@ -13,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from chassis.methods import Envelope, Method
+from chassis.signing import Status
 from edge.field_facts import FACTS, Facts
 from edge.translate import DECIMAL, INTEGER_RANGES, NameOf, enum_texts, field_name_of
 from sealgate.common.v1 import method_rule_pb2 as rules
@@ -24,7 +25,10 @@ _NOTHING: Final[Facts] = {}
 # Keywords about an array rather than its items.
 _ARRAY_KEYWORDS: Final = frozenset({"minItems", "maxItems", "uniqueItems"})
 # What is not a keyword of JSON Schema.
-_OWN_KEYWORDS: Final = frozenset({"example", "left_out"})
+_OWN_KEYWORDS: Final = frozenset({"example", "left_out", "left_empty"})
+STATUS_COMPONENT: Final = "SignedStatus"
+"""The schema of what can become of a signed request."""
+_OUTCOME_STATUS: Final[Facts] = {"example": Status.COMPLETED.value}
 _FORMATS: Final = {
     FieldDescriptor.TYPE_INT32: "int32",
     FieldDescriptor.TYPE_INT64: "int64",
@@ -63,6 +67,19 @@ def _named_places(file: Any) -> Iterator[tuple[tuple[int, ...], str]]:  # noqa: 
             yield (6, index, 2, number), f"{service.name}.{method.name}"
 
 
+def json_fields(method: Method, path_names: Sequence[str]) -> list[FieldDescriptor]:
+    """What a method takes in its body or query: its request's fields that are not in the path.
+
+    Of a request that is signed in its headers it is what its JSON body is made of, by the names:
+    `CreateDeviceKey` takes a `NewDeviceKey`.
+    """
+    message: Descriptor | None = method.descriptor.input_type
+    if method.is_signed and not method.takes_payload:
+        of_file = method.descriptor.containing_service.file.message_types_by_name
+        message = of_file.get(method.descriptor.name.replace("Create", "New", 1))
+    return [field for field in message.fields if field.name not in path_names] if message else []
+
+
 class Schemas:
     """Gathers the schemas of the message types that it is asked about, by name, in `components`."""
 
@@ -84,32 +101,37 @@ class Schemas:
     def body(self, method: Method, path_names: Sequence[str]) -> tuple[Schema, Any]:
         """Schema and example of a method's body, without the fields that are in the path."""
         shape = _Shape(self, field_name_of(method.envelope), method.envelope, is_sent=True)
-        descriptor = method.descriptor.input_type
-        fields = [field for field in descriptor.fields if field.name not in path_names]
+        fields = json_fields(method, path_names)
         # As the message is named too; the message itself may be in an answer, and has the path's fields.
         name = f"{method.descriptor.name}Request"
-        self.components[name] = shape.object_of(descriptor, fields)
+        self.components[name] = shape.object_of(method.descriptor.input_type, fields)
         return {"$ref": _REFERENCE + name}, shape.members_example(fields)
 
     def parameters(self, method: Method, path_names: Sequence[str], *, has_body: bool) -> list[Schema]:
         """A method's path and query parameters."""
         shape = _Shape(self, field_name_of(method.envelope), method.envelope, is_sent=True)
+        by_name = method.descriptor.input_type.fields_by_name
+        in_query = [
+            field
+            for field in ([] if has_body else json_fields(method, path_names))
+            if not (field.is_repeated or field.message_type)
+        ]
+        places = [(by_name[name], "path", name) for name in path_names]
+        places += [(field, "query", shape.name_of(field)) for field in in_query]
         found = []
-        for field in method.descriptor.input_type.fields:
-            in_path = field.name in path_names
-            if in_path or not (has_body or field.is_repeated or field.message_type):
-                schema = shape.item(field)
-                schema.pop("description", None)
-                found.append(
-                    {
-                        "name": field.name if in_path else shape.name_of(field),
-                        "in": "path" if in_path else "query",
-                        "required": in_path,
-                        "description": self.comment(field.full_name),
-                        "schema": schema,
-                        "example": shape.item_example(field),
-                    }
-                )
+        for field, place, name in places:
+            schema = shape.item(field)
+            schema.pop("description", None)
+            found.append(
+                {
+                    "name": name,
+                    "in": place,
+                    "required": place == "path",
+                    "description": self.comment(field.full_name),
+                    "schema": schema,
+                    "example": shape.item_example(field),
+                }
+            )
         return found
 
     def comment(self, full_name: str) -> str:
@@ -189,6 +211,8 @@ class _Shape:
             schema = self.message(field.message_type)
             if "$ref" in schema:
                 return schema
+        elif _is_outcome_status(field):
+            return {"$ref": _REFERENCE + STATUS_COMPONENT}
         else:
             schema = self._scalar(field)
         return schema | keywords | {"examples": [self.item_example(field)]}
@@ -231,6 +255,9 @@ class _Shape:
         if kind is not None and kind.GetOptions().map_entry:
             key, value = kind.fields_by_name["key"], kind.fields_by_name["value"]
             return {str(self.item_example(key)): self.item_example(value)}
+        facts = self._facts(field)
+        if facts.get("left_empty"):
+            return [] if field.is_repeated else None
         one = self.item_example(field)
         is_list = kind is not None and kind.full_name == "google.protobuf.ListValue"
         return [one] if field.is_repeated or is_list else one
@@ -265,13 +292,22 @@ class _Shape:
 
     def _facts(self, field: FieldDescriptor) -> Facts:
         owner = field.full_name.split(".")[-2]
+        if _is_outcome_status(field):
+            return _OUTCOME_STATUS
+        raw = FACTS.get(f"Bytes.{field.name}") if field.type == FieldDescriptor.TYPE_BYTES else None
         sent = FACTS.get(f"Request.{field.name}") if self._is_sent else None
-        return FACTS.get(f"{owner}.{field.name}") or sent or FACTS.get(field.name, _NOTHING)
+        return FACTS.get(f"{owner}.{field.name}") or raw or sent or FACTS.get(field.name, _NOTHING)
 
 
 def _is_optional(field: FieldDescriptor) -> bool:
     """Whether the proto says `optional`, which is a oneof of one."""
     return field.containing_oneof is not None
+
+
+def _is_outcome_status(field: FieldDescriptor) -> bool:
+    """Whether a field says what became of a signed request."""
+    beside = () if field.containing_type is None else field.containing_type.fields_by_name
+    return field.name == "status" and field.enum_type is None and "processed_at_ns" in beside
 
 
 def _or_null(schema: Schema) -> Schema:

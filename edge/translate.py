@@ -8,7 +8,6 @@ say is refused, with its path.
 from __future__ import annotations
 
 import base64
-import binascii
 import calendar
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.errors import Code, Detail, SealgateError
 from chassis.methods import Envelope, HttpBinding, Method
-from edge.json_reader import IntegerText, NumberText, read_object
+from chassis.strict_json import IntegerText, NumberText, read_object
 from sealgate.common.v1 import method_rule_pb2 as rules
 
 # Beyond it a double no longer tells an integer from its neighbour.
@@ -45,6 +44,7 @@ INTEGER_RANGES: Final[Mapping[int, tuple[int, int]]] = {
 }
 
 Decode = Callable[[Sequence[str], bytes, bytes], Message]
+FillRequest = Callable[[Message, Sequence[str], bytes, bytes], None]
 NameOf = Callable[[FieldDescriptor], str]
 _Read = Callable[[Any], Any]
 _Fill = Callable[[Any, Any], None]
@@ -63,6 +63,10 @@ class _RefusalError(Exception):
         self.steps: list[str | int] = []
 
 
+class _EncodingError(_RefusalError):
+    """A text that should be base64."""
+
+
 def field_name_of(envelope: Envelope) -> NameOf:
     """How an envelope family spells the members of its messages."""
     return (lambda field: field.json_name) if envelope is Envelope.BROWSER else (lambda field: field.name)
@@ -71,20 +75,37 @@ def field_name_of(envelope: Envelope) -> NameOf:
 def request_decoder(method: Method, binding: HttpBinding, variables: Sequence[str]) -> Decode:
     """Makes the function from (values of the path's `variables`, query string, body) to the request.
 
-    What it makes raises VALIDATION_ERROR with the path of what is wrong. Raises TranslationError for
-    a message type that has no JSON form.
+    What it makes raises as that of `request_filler`. Raises TranslationError for a message type that has
+    no JSON form.
+    """
+    new_message = GetMessageClass(method.descriptor.input_type)
+    fill = request_filler(method, binding, variables)
+
+    def decode(values: Sequence[str], query: bytes, body: bytes) -> Message:
+        message = new_message()
+        fill(message, values, query, body)
+        return message
+
+    return decode
+
+
+def request_filler(method: Method, binding: HttpBinding, variables: Sequence[str]) -> FillRequest:
+    """Makes the function that reads (values of the path's `variables`, query string, body) into a request.
+
+    What it makes raises VALIDATION_ERROR with the path of what is wrong, and for base64 that is none in a
+    signed payload's request MALFORMED_PAYLOAD; what it has read until then is in the message. Raises
+    TranslationError for a message type that has no JSON form.
     """
     descriptor = method.descriptor.input_type
-    new_message = GetMessageClass(descriptor)
     name_of = field_name_of(method.envelope)
     free = [field for field in descriptor.fields if field.name not in variables]
     path_names = frozenset(name_of(descriptor.fields_by_name[name]) for name in variables)
     members = free if binding.has_body else []
     fill = _object_filler({name_of(field): _setter(field, name_of) for field in members}, path_names)
     fill_query = _query_filler([] if binding.has_body else free, name_of, path_names)
+    encoding_code = Code.MALFORMED_PAYLOAD if method.takes_payload else Code.VALIDATION_ERROR
 
-    def decode(values: Sequence[str], query: bytes, body: bytes) -> Message:
-        message = new_message()
+    def fill_request(message: Message, values: Sequence[str], query: bytes, body: bytes) -> None:
         for name, value in zip(variables, values, strict=True):
             setattr(message, name, value)
         try:
@@ -93,11 +114,11 @@ def request_decoder(method: Method, binding: HttpBinding, variables: Sequence[st
             if body:
                 fill(message, read_object(body))
         except _RefusalError as refusal:
+            code = encoding_code if isinstance(refusal, _EncodingError) else Code.VALIDATION_ERROR
             detail = Detail(_path(refusal.steps), refusal.message)
-            raise SealgateError(Code.VALIDATION_ERROR, details=(detail,)) from None
-        return message
+            raise SealgateError(code, details=(detail,)) from None
 
-    return decode
+    return fill_request
 
 
 def _path(steps: Sequence[str | int]) -> str:
@@ -323,15 +344,22 @@ def _read_bool(value: Any) -> bool:  # noqa: ANN401
 
 
 def _read_bytes(value: Any) -> bytes:  # noqa: ANN401
-    text = _read_text(value)
+    decoded = canonical_base64(_read_text(value))
+    if decoded is None:
+        raise _EncodingError("must be standard base64 with padding")
+    return decoded
+
+
+def canonical_base64(text: str) -> bytes | None:
+    """The bytes of standard base64 with padding; None for any other text.
+
+    Spare bits that are not zero, or white space, would give the same bytes several texts.
+    """
     try:
         decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        decoded = None
-    # Spare bits that are not zero would give one value several texts.
-    if decoded is None or base64.b64encode(decoded).decode("ascii") != text:
-        raise _RefusalError("must be standard base64 with padding")
-    return decoded
+    except ValueError:
+        return None
+    return decoded if base64.b64encode(decoded).decode("ascii") == text else None
 
 
 def _read_decimal(value: Any) -> str:  # noqa: ANN401
