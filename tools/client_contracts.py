@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -42,11 +43,7 @@ def read_contracts(files: FileDescriptorSet) -> Contracts:
         table = method_table(
             pool.FindServiceByName(f"{file.package}.{service.name}") for service in file.service
         )
-        methods += [
-            row
-            for row in table.values()
-            if row.bindings and row.envelope in (Envelope.PLATFORM, Envelope.BARE)
-        ]
+        methods += [row for row in table.values() if row.bindings and row.envelope is not Envelope.BROWSER]
     return Contracts(tuple(methods), comments)
 
 
@@ -84,7 +81,7 @@ def models_of(contracts: Contracts) -> list[Descriptor | EnumDescriptor]:
             found[kind.full_name] = kind
 
     for method in contracts.methods:
-        for field in (*method.descriptor.input_type.fields, *method.descriptor.output_type.fields):
+        for field in (*argument_fields(method), *method.descriptor.output_type.fields):
             visit(field)
         if result_field(method) is None:
             output = method.descriptor.output_type
@@ -92,10 +89,49 @@ def models_of(contracts: Contracts) -> list[Descriptor | EnumDescriptor]:
     return list(found.values())
 
 
+def argument_fields(method: Method) -> list[FieldDescriptor]:
+    """What a call takes: the request's fields, or those of what is signed in their place."""
+    fields = list(method.descriptor.input_type.fields)
+    if not method.is_signed:
+        return fields
+    message = signed_message(method)
+    named = re.findall(r"\{(\w+)\}", method.bindings[0].template)
+    in_path = [field for field in fields if field.name in named]
+    return [*in_path, *(message.fields if message else ())]
+
+
+def signed_message(method: Method) -> Descriptor | None:
+    """The message that a signed request is about: its payload's, or that of its JSON body if it has one.
+
+    `CreateDeviceKey`, which is signed in headers, takes a `NewDeviceKey` as its body.
+    """
+    file = method.descriptor.containing_service.file
+    if method.payload_message:
+        return file.pool.FindMessageTypeByName(method.payload_message)
+    name = method.descriptor.name
+    if not name.startswith("Create"):
+        return None
+    return file.message_types_by_name[f"New{name.removeprefix('Create')}"]
+
+
+def is_outcome(kind: Descriptor) -> bool:
+    """Whether a message is what became of a signed request."""
+    return {"success", "status", "processed_at_ns", "request_id", "details"} <= set(kind.fields_by_name)
+
+
+def wrapped_list(method: Method) -> FieldDescriptor | None:
+    """The list that an answer is nothing but a wrapping of; None for another answer."""
+    from chassis.methods import Envelope
+
+    fields = method.descriptor.output_type.fields
+    only = fields[0] if len(fields) == 1 and method.envelope is Envelope.SIGNED else None
+    return only if only is not None and only.is_repeated and method.object_field is None else None
+
+
 def result_field(method: Method) -> FieldDescriptor | None:
     """The field that is the answer; None when the whole message is."""
     name = method.list_field or method.object_field
-    return None if name is None else method.descriptor.output_type.fields_by_name[name]
+    return wrapped_list(method) if name is None else method.descriptor.output_type.fields_by_name[name]
 
 
 def class_name(kind: Descriptor | EnumDescriptor) -> str:

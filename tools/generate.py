@@ -1,4 +1,5 @@
-"""Generates everything that is derived: the error-code proto, all of `gen/`, two pages, most of the client.
+"""Generates what is derived: the error-code proto, all of `gen/`, two pages and the tables of a third, most
+of the client.
 
 Run by `make gen`; `make lint` runs it into a scratch directory and compares.
 """
@@ -29,7 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ERROR_PROTO = Path("protos/sealgate/common/v1/error_code.proto")
 ERROR_PAGE = Path("docs/errors.md")
 ROUTE_PAGE = Path("docs/routes.md")
-PAGES = (ERROR_PROTO, ERROR_PAGE, ROUTE_PAGE)
+SIGNING_PAGE = Path("docs/signing.md")
+PAGES = (ERROR_PROTO, ERROR_PAGE, ROUTE_PAGE, SIGNING_PAGE)
 CLIENT = Path("client/sealgate/client")
 
 
@@ -87,8 +89,9 @@ def route_page(descriptor: Path) -> str:
         "Generated from the contracts in `protos/` by `make gen`.",
         "",
         "Credentials: **project** is `X-PROJECT-API-KEY: sk_…`, **session** is `Authorization: Bearer` with",
-        "a session token, **API key** is `X-API-KEY: sk_…`, and **device** is `X-DEVICE-KEY: dk_…`, of which",
-        "there are none yet. A request has exactly one; the scope is what it has to hold.",
+        "a session token, **API key** is `X-API-KEY: sk_…`, **device** is `X-DEVICE-KEY: dk_…`; **master",
+        "key** and **session key** are Ed25519 signatures over the request, see [signing](signing.md). A",
+        "request has exactly one; the scope is what it has to hold.",
         "",
         "What is sent and answered, refusals included, is on the page that a running edge serves at `/docs`,",
         "and in OpenAPI 3.1 at `/openapi.json`; every error is on [the page of errors](errors.md). The",
@@ -102,6 +105,8 @@ def route_page(descriptor: Path) -> str:
         CredentialKind.ACCOUNT_SESSION: "session",
         CredentialKind.ACCOUNT_API_KEY: "API key",
         CredentialKind.DEVICE_KEY: "device",
+        CredentialKind.MASTER_KEY: "master key",
+        CredentialKind.SESSION_KEY: "session key",
     }
     for method, comment in described_methods(FileDescriptorSet.FromString(descriptor.read_bytes())):
         accepted = ", ".join(words[kind] for kind in sorted(method.accepts)) or "none"
@@ -112,6 +117,18 @@ def route_page(descriptor: Path) -> str:
             for binding in method.bindings
         ]
     return "\n".join([*lines, ""])
+
+
+def signing_page(descriptor: Path) -> str:
+    """The page about signing: what people wrote of it, with its tables as the contracts have them."""
+    # Here, because importing it needs what was just generated.
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    from tools.client_contracts import read_contracts
+    from tools.signing_page import with_tables
+
+    contracts = read_contracts(FileDescriptorSet.FromString(descriptor.read_bytes()))
+    return with_tables((ROOT / SIGNING_PAGE).read_text(encoding="utf-8"), contracts)
 
 
 def described_methods(files: FileDescriptorSet) -> Iterator[tuple[Method, str]]:
@@ -197,8 +214,10 @@ def generate(target: Path) -> None:
     shutil.rmtree(target / "gen", ignore_errors=True)
     (target / "gen").mkdir()
     run_protoc(target, target / "gen")
-    (target / ROUTE_PAGE).write_text(route_page(target / "gen" / "sealgate.binpb"), encoding="utf-8")
-    write_client(target / CLIENT, target / "gen" / "sealgate.binpb")
+    descriptor = target / "gen" / "sealgate.binpb"
+    (target / ROUTE_PAGE).write_text(route_page(descriptor), encoding="utf-8")
+    (target / SIGNING_PAGE).write_text(signing_page(descriptor), encoding="utf-8")
+    write_client(target / CLIENT, descriptor)
 
 
 def files_under(directory: Path) -> dict[str, bytes]:

@@ -12,14 +12,25 @@ from sealgate.client.methods.async_order import AsyncOrderMethods
 from sealgate.client.methods.async_position import AsyncPositionMethods
 from sealgate.client.methods.async_project import AsyncProjectMethods
 from sealgate.client.methods.async_session import AsyncSessionMethods
+from sealgate.client.methods.async_session_signature import AsyncSessionSignatureMethods
+from sealgate.client.methods.async_signed import AsyncSignedMethods
+from sealgate.client.methods.async_signing_key import AsyncSigningKeyMethods
+from sealgate.client.methods.async_time import AsyncTimeMethods
 from sealgate.client.methods.async_wallet import AsyncWalletMethods
+from sealgate.client.methods.async_withdrawal import AsyncWithdrawalMethods
 from sealgate.client.methods.identity import IdentityMethods
 from sealgate.client.methods.market import MarketMethods
 from sealgate.client.methods.order import OrderMethods
 from sealgate.client.methods.position import PositionMethods
 from sealgate.client.methods.project import ProjectMethods
 from sealgate.client.methods.session import SessionMethods
+from sealgate.client.methods.session_signature import SessionSignatureMethods
+from sealgate.client.methods.signed import SignedMethods
+from sealgate.client.methods.signing_key import SigningKeyMethods
+from sealgate.client.methods.time import TimeMethods
 from sealgate.client.methods.wallet import WalletMethods
+from sealgate.client.methods.withdrawal import WithdrawalMethods
+from sealgate.client.waiting import AsyncWaitingMethods, WaitingMethods
 
 
 class Sealgate(
@@ -31,7 +42,13 @@ class Sealgate(
     PositionMethods,
     ProjectMethods,
     SessionMethods,
+    SessionSignatureMethods,
+    SignedMethods,
+    SigningKeyMethods,
+    TimeMethods,
     WalletMethods,
+    WithdrawalMethods,
+    WaitingMethods,
 ):
     """Calls a Sealgate platform over REST, in the thread that makes them.
 
@@ -49,7 +66,13 @@ class AsyncSealgate(
     AsyncPositionMethods,
     AsyncProjectMethods,
     AsyncSessionMethods,
+    AsyncSessionSignatureMethods,
+    AsyncSignedMethods,
+    AsyncSigningKeyMethods,
+    AsyncTimeMethods,
     AsyncWalletMethods,
+    AsyncWithdrawalMethods,
+    AsyncWaitingMethods,
 ):
     """Calls a Sealgate platform over REST, in asyncio.
 

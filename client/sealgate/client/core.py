@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Generic, TypeVar
@@ -140,19 +140,39 @@ def converse(
         # One for all attempts: by it the server knows that they are the same call.
         key = machine.name() if idempotency_key is None else idempotency_key
         headers["idempotency-key"] = _idempotency_key(key)
-    target, body = _encode(operation, arguments)
+    target, body = encode(operation, arguments)
     if body is not None:
         headers["content-type"] = "application/json"
+
+    def request() -> tuple[str, Request]:
+        # Ours, so that an attempt whose answer is lost can be found in the platform's logs.
+        request_id = machine.name()
+        return request_id, Request(operation.verb, target, headers | {"x-request-id": request_id}, body)
+
+    reply, attempts_count = yield from attempts(operation, request, policy, ends_at, machine)
+    return read_result(operation, reply, attempts_count)
+
+
+def attempts(
+    operation: Operation[_T],
+    request: Callable[[], tuple[str, Request]],
+    policy: RetryPolicy,
+    ends_at: float,
+    machine: Machine,
+) -> Generator[Send | Pause, Told, tuple[Reply, int]]:
+    """The attempts of a call: ends with the answer of one that succeeded and how many there were.
+
+    `request` gives the next attempt's request and the id that the platform's logs have of it; `ends_at` is
+    on the machine's clock. Raises a SealgateError.
+    """
     attempts_count, maybe_done = 0, False
     while True:
         attempts_count += 1
-        # Ours, so that an attempt whose answer is lost can be found in the platform's logs.
-        request_id = machine.name()
-        request = Request(operation.verb, target, headers | {"x-request-id": request_id}, body)
+        request_id, sent = request()
         left_seconds = max(ends_at - machine.seconds(), 0.001)
-        told = yield Send(request, min(policy.attempt_timeout_seconds, left_seconds))
+        told = yield Send(sent, min(policy.attempt_timeout_seconds, left_seconds))
         if isinstance(told, Reply) and 200 <= told.status < 300:
-            return _result(operation, told, attempts_count)
+            return told, attempts_count
         error, verdict = _failure(operation, told, request_id, attempts_count, maybe_done=maybe_done)
         maybe_done = maybe_done or verdict.maybe_done
         pause_seconds = policy.pause_seconds(attempts_count, error.retry_after_seconds, machine.fraction)
@@ -168,11 +188,9 @@ def _idempotency_key(key: str) -> str:
     return key
 
 
-def _encode(operation: Operation[_T], arguments: Arguments) -> tuple[str, bytes | None]:
+def encode(operation: Operation[_T], arguments: Arguments) -> tuple[str, bytes | None]:
     """Path with query, and body; what is None is left out."""
-    free = {name: value for name, value in arguments.items() if value is not None}
-    for name in operation.decimals & free.keys():
-        free[name] = decimal_text(free[name])
+    free = written(operation, arguments)
     ids = {name: _segment(name, free.pop(name, "")) for name in _VARIABLE.findall(operation.template)}
     target = operation.template.format_map(ids)
     if operation.verb in ("POST", "PUT"):
@@ -182,6 +200,14 @@ def _encode(operation: Operation[_T], arguments: Arguments) -> tuple[str, bytes 
     return (f"{target}?{query}" if query else target), None
 
 
+def written(operation: Operation[_T], arguments: Arguments) -> dict[str, object]:
+    """The arguments that are given, amounts and prices as requests write them."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name in operation.decimals & given.keys():
+        given[name] = decimal_text(given[name])
+    return given
+
+
 def _segment(name: str, value: object) -> str:
     # "." and ".." would make it another route on the way.
     if not isinstance(value, str) or value in ("", ".", ".."):
@@ -189,7 +215,8 @@ def _segment(name: str, value: object) -> str:
     return quote(value, safe="")
 
 
-def _result(operation: Operation[_T], reply: Reply, attempts_count: int) -> tuple[_T, AnswerFacts]:
+def read_result(operation: Operation[_T], reply: Reply, attempts_count: int) -> tuple[_T, AnswerFacts]:
+    """What an answer of success says; raises UnexpectedAnswerError for one that is not the platform's."""
     headers = reply.headers
     facts = AnswerFacts(
         operation=operation.name,

@@ -125,3 +125,10 @@ class TransportError(SealgateError):
 
 class UnexpectedAnswerError(SealgateError):
     """An answer came that Sealgate does not give: of something in between, or of another version."""
+
+
+class RequestRefused(SealgateError):  # noqa: N818 - said of the request, whose outcome it is
+    """A signed request was carried to its end, and that is a refusal: `code` is its status.
+
+    Raised by `raise_for_status` of an outcome, and by nothing else.
+    """

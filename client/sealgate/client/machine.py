@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 import uuid
 from typing import Protocol
@@ -25,6 +26,10 @@ class Machine(Protocol):
 
     def name(self) -> str:
         """A UUID that nobody else uses."""
+        ...
+
+    def request_id(self) -> uuid.UUID:
+        """A UUIDv7 of now that nobody else uses."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -51,6 +56,10 @@ class SystemMachine:
         """See `Machine.name`."""
         return str(uuid.uuid4())
 
+    def request_id(self) -> uuid.UUID:
+        """See `Machine.request_id`."""
+        return uuid_v7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+
     def wait(self, seconds: float) -> None:
         """See `Machine.wait`."""
         time.sleep(seconds)
@@ -58,3 +67,11 @@ class SystemMachine:
     async def sleep(self, seconds: float) -> None:
         """See `Machine.sleep`."""
         await asyncio.sleep(seconds)
+
+
+def uuid_v7(unix_ms: int, chance: bytes) -> uuid.UUID:
+    """The UUIDv7 of a time, Unix milliseconds, and of ten bytes of chance, of which it keeps 74 bits."""
+    octets = bytearray(unix_ms.to_bytes(6, "big") + chance)
+    octets[6] = octets[6] & 0x0F | 0x70
+    octets[8] = octets[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(octets))

@@ -175,6 +175,22 @@ class EventNotFound(NotFound):
     """`EVENT_NOT_FOUND`: There is no such event."""
 
 
+class DeviceKeyNotFound(NotFound):
+    """`DEVICE_KEY_NOT_FOUND`: There is no such device key."""
+
+
+class SubaccountNotFound(NotFound):
+    """`SUBACCOUNT_NOT_FOUND`: There is no such subaccount."""
+
+
+class WithdrawalNotFound(NotFound):
+    """`WITHDRAWAL_NOT_FOUND`: There is no such withdrawal."""
+
+
+class ChainNotFound(NotFound):
+    """`CHAIN_NOT_FOUND`: There is no such chain."""
+
+
 class RequestNotFound(NotFound):
     """`REQUEST_NOT_FOUND`: There is no such request."""
 
@@ -261,6 +277,30 @@ class OrderLimitReached(Conflict):
 
 class KeyAlreadyRotated(Conflict):
     """`KEY_ALREADY_ROTATED`: The key was already replaced by another."""
+
+
+class MasterKeyExists(Conflict):
+    """`MASTER_KEY_EXISTS`: The account has had a master key already."""
+
+
+class SubaccountLimitReached(Conflict):
+    """`SUBACCOUNT_LIMIT_REACHED`: The account has as many subaccounts as it may."""
+
+
+class AddressLimitReached(Conflict):
+    """`ADDRESS_LIMIT_REACHED`: The account has as many withdrawal addresses as it may."""
+
+
+class AddressNotUsable(Conflict):
+    """`ADDRESS_NOT_USABLE`: The address is not registered for withdrawals, or has to wait still."""
+
+
+class WithdrawalLimitReached(Conflict):
+    """`WITHDRAWAL_LIMIT_REACHED`: The account has withdrawn as much as it may for now."""
+
+
+class WithdrawalStateConflict(Conflict):
+    """`WITHDRAWAL_STATE_CONFLICT`: The withdrawal is past that state."""
 
 
 class PayloadTooLarge(SealgateError):
@@ -362,6 +402,16 @@ BY_CODE: Final[dict[str, type[SealgateError]]] = {
     "ORDER_WOULD_CROSS": OrderWouldCross,
     "ORDER_LIMIT_REACHED": OrderLimitReached,
     "KEY_ALREADY_ROTATED": KeyAlreadyRotated,
+    "DEVICE_KEY_NOT_FOUND": DeviceKeyNotFound,
+    "SUBACCOUNT_NOT_FOUND": SubaccountNotFound,
+    "WITHDRAWAL_NOT_FOUND": WithdrawalNotFound,
+    "CHAIN_NOT_FOUND": ChainNotFound,
+    "MASTER_KEY_EXISTS": MasterKeyExists,
+    "SUBACCOUNT_LIMIT_REACHED": SubaccountLimitReached,
+    "ADDRESS_LIMIT_REACHED": AddressLimitReached,
+    "ADDRESS_NOT_USABLE": AddressNotUsable,
+    "WITHDRAWAL_LIMIT_REACHED": WithdrawalLimitReached,
+    "WITHDRAWAL_STATE_CONFLICT": WithdrawalStateConflict,
 }
 BY_STATUS: Final[dict[int, type[SealgateError]]] = {
     400: BadRequest,

@@ -18,7 +18,7 @@ class RetryPolicy:
     """How hard a call is tried.
 
     Every call of this API can be repeated: a GET reads, a PUT and a DELETE leave the same state, and a
-    POST carries an idempotency key that makes the server answer a repeat from its records.
+    POST carries an idempotency key, or a signed id, that makes the server answer a repeat from its records.
     """
 
     attempts_count: int = 4

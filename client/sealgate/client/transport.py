@@ -26,6 +26,8 @@ from sealgate.client.core import (
 )
 from sealgate.client.machine import Machine, SystemMachine
 from sealgate.client.retry import RetryPolicy
+from sealgate.client.signed_call import SignedOperation, await_outcome, converse_signed
+from sealgate.client.signing import Signer, checked_audience
 
 _T = TypeVar("_T")
 _Http = TypeVar("_Http", httpx.AsyncClient, httpx.Client)
@@ -66,12 +68,15 @@ class BaseClient(ABC, Generic[_Http]):
         device_key: str | None = None,
         timeout_seconds: float = 30.0,
         retry: RetryPolicy | None = None,
+        signer: Signer | None = None,
         http: _Http | None = None,
         machine: Machine | None = None,
     ) -> None:
         """`base_url` is where the edge is, such as `https://api.example.com`.
 
-        At most one credential: more than one, and one that no header can carry, raise ValueError.
+        At most one credential: more than one, and one that no header can carry, raise ValueError. `signer`
+        signs what is signed, the `submit_…` methods and those of sessions' own keys; all others go with the
+        credential.
         `timeout_seconds` is for a call with all its attempts; `retry` says how hard it tries. `http` is
         a client of httpx of your own, for proxies and certificates, which stays yours to close.
         """
@@ -87,6 +92,7 @@ class BaseClient(ABC, Generic[_Http]):
                 "device_key": device_key,
             }
         )
+        self._signer = signer
         self._owns_http = http is None
         self._http: _Http = self._open_http() if http is None else http
         self._last_answer: AnswerFacts | None = None
@@ -98,6 +104,7 @@ class BaseClient(ABC, Generic[_Http]):
 
     def __repr__(self) -> str:
         shown = f", {self._credential_kind}=…" if self._credential_kind else ""
+        shown += f", signer={self._signer!r}" if self._signer else ""
         return f"{type(self).__name__}({self._base_url!r}{shown})"
 
     @property
@@ -128,14 +135,33 @@ class BaseClient(ABC, Generic[_Http]):
         """As `with_project_key`, with a device key."""
         return self._derived({"device_key": device_key})
 
-    def _derived(self, given: Mapping[str, str]) -> Self:
-        derived = copy.copy(self)
-        derived._become_derived(given)  # noqa: SLF001 - another of this class
+    def with_signer(self, signer: Signer) -> Self:
+        """A client that signs with this, with the same credential and on the same connections."""
+        derived = self._copy()
+        derived._signer = signer  # noqa: SLF001 - another of this class
         return derived
 
-    def _become_derived(self, given: Mapping[str, str]) -> None:
+    @property
+    def audience(self) -> str:
+        """The deployment's name unless a signer has another: the host, and port, that this client dials."""
+        return checked_audience(httpx.URL(self._base_url).netloc.decode("ascii"))
+
+    def new_request_id(self) -> str:
+        """An id for a signed request of the next seconds, for who wants to know it before it is sent."""
+        return str(self._machine.request_id())
+
+    def _derived(self, given: Mapping[str, str]) -> Self:
+        derived = self._copy()
+        derived._credential_kind, derived._credential = _credential(given)  # noqa: SLF001 - the same
+        return derived
+
+    def _copy(self) -> Self:
+        copied = copy.copy(self)
+        copied._become_copy()  # noqa: SLF001 - another of this class
+        return copied
+
+    def _become_copy(self) -> None:
         self._owns_http = False
-        self._credential_kind, self._credential = _credential(given)
         self._last_answer = None
 
     def _converse(
@@ -153,6 +179,34 @@ class BaseClient(ABC, Generic[_Http]):
             timeout_seconds=self._timeout_seconds if timeout_seconds is None else timeout_seconds,
             machine=self._machine,
             idempotency_key=idempotency_key,
+        )
+
+    def _converse_signed(
+        self,
+        operation: SignedOperation[_T],
+        arguments: Arguments,
+        timeout_seconds: float | None,
+        request_id: str | None,
+    ) -> Conversation[_T]:
+        if self._signer is None:
+            raise ValueError(f"{operation.name} is signed, and this client has no signer: see with_signer")
+        return converse_signed(
+            operation,
+            arguments,
+            signer=self._signer if self._signer.audience else self._signer.for_audience(self.audience),
+            policy=self._policy,
+            timeout_seconds=self._timeout_seconds if timeout_seconds is None else timeout_seconds,
+            machine=self._machine,
+            request_id=request_id,
+        )
+
+    def _await_outcome(
+        self, operation: Operation[_T], request_id: str, timeout_seconds: float | None
+    ) -> Conversation[_T]:
+        return await_outcome(
+            lambda seconds: self._converse(operation, {"request_id": request_id}, seconds, None),
+            timeout_seconds=self._timeout_seconds if timeout_seconds is None else timeout_seconds,
+            machine=self._machine,
         )
 
     def _take(self, outcome: tuple[_T, AnswerFacts]) -> _T:
@@ -226,7 +280,24 @@ class AsyncTransport(BaseClient[httpx.AsyncClient]):
         timeout_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> _T:
-        steps = self._converse(operation, arguments, timeout_seconds, idempotency_key)
+        return await self._drive(self._converse(operation, arguments, timeout_seconds, idempotency_key))
+
+    async def _submit(
+        self,
+        operation: SignedOperation[_T],
+        arguments: Arguments,
+        *,
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> _T:
+        return await self._drive(self._converse_signed(operation, arguments, timeout_seconds, request_id))
+
+    async def _wait(
+        self, operation: Operation[_T], request_id: str, *, timeout_seconds: float | None = None
+    ) -> _T:
+        return await self._drive(self._await_outcome(operation, request_id, timeout_seconds))
+
+    async def _drive(self, steps: Conversation[_T]) -> _T:
         told: Told = None
         while True:
             try:
@@ -303,7 +374,22 @@ class SyncTransport(BaseClient[httpx.Client]):
         timeout_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> _T:
-        steps = self._converse(operation, arguments, timeout_seconds, idempotency_key)
+        return self._drive(self._converse(operation, arguments, timeout_seconds, idempotency_key))
+
+    def _submit(
+        self,
+        operation: SignedOperation[_T],
+        arguments: Arguments,
+        *,
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> _T:
+        return self._drive(self._converse_signed(operation, arguments, timeout_seconds, request_id))
+
+    def _wait(self, operation: Operation[_T], request_id: str, *, timeout_seconds: float | None = None) -> _T:
+        return self._drive(self._await_outcome(operation, request_id, timeout_seconds))
+
+    def _drive(self, steps: Conversation[_T]) -> _T:
         told: Told = None
         while True:
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
@@ -54,6 +56,11 @@ def list_of(read: Read[_T]) -> Read[list[_T]]:
     return read_list
 
 
+def member(name: str, read: Read[_T]) -> Read[_T]:
+    """What reads one member of an object that has nothing else to say."""
+    return lambda value: need(members_of(value), name, read)
+
+
 def tuple_of(read: Read[_T]) -> Read[tuple[_T, ...]]:
     """What reads an array into something that stays as it is."""
     read_list = list_of(read)
@@ -99,6 +106,14 @@ def flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise UnreadableError("is neither true nor false")
+
+
+def octets(value: object) -> bytes:
+    """Bytes, in standard base64."""
+    try:
+        return base64.b64decode(text(value), validate=True)
+    except binascii.Error:
+        raise UnreadableError("is no base64") from None
 
 
 def decimal(value: object) -> Decimal:
@@ -154,6 +169,8 @@ def json_value(value: object) -> object:
         return moment_text(value)
     if isinstance(value, Decimal):
         return decimal_text(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     if isinstance(value, Mapping):
         return {name: json_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

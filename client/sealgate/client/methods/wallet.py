@@ -43,7 +43,7 @@ class WalletMethods(SyncTransport):
         - `name`: 1 to 64 characters; absent means `Wallet` and its position.
         - `subaccount_index`: The subaccount it is for; absent means 0, or the credential's own.
         - `idempotency_key`: Names the call for its repeats; absent means a new name.
-        - Raises, beside what every call can: `WalletLimitReached`.
+        - Raises, beside what every call can: `SubaccountNotFound`, `WalletLimitReached`.
         """
         arguments: dict[str, object] = {"name": name, "subaccount_index": subaccount_index}
         return self._call(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+
+from sealgate.client import values
 
 
 class AccountStatus(StrEnum):
@@ -38,3 +41,26 @@ class CredentialKind(StrEnum):
     """`X-API-KEY: sk_…` or `Authorization: Bearer sk_…`, an account API key."""
     DEVICE_KEY = "DEVICE_KEY"
     """`X-DEVICE-KEY: dk_…`, a device key."""
+    MASTER_KEY = "MASTER_KEY"
+    """An Ed25519 signature by a master key of the account."""
+    SESSION_KEY = "SESSION_KEY"
+    """An Ed25519 signature by a session key that a master key minted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalDetail:
+    """Why a signed request was refused, in as far as its status does not say so."""
+
+    path: str
+    """The field it is about, as `amount`; empty when it is about the whole."""
+    message: str
+    """What is wrong with it."""
+
+    @classmethod
+    def from_json(cls, value: object) -> RefusalDetail:
+        """Reads one from an answer; raises UnreadableError when it is none."""
+        members = values.members_of(value)
+        return cls(
+            path=values.need(members, "path", values.text),
+            message=values.need(members, "message", values.text),
+        )
