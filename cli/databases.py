@@ -9,7 +9,8 @@ from typing import Final
 
 import asyncpg
 
-from chassis.db.migrate import migrate
+from chassis.clock import SystemClock
+from chassis.db.migrate import maintain, migrate
 from cli.database_names import database_name, owner_role
 
 # A data source name for a database and a user of the stack's cluster.
@@ -22,6 +23,16 @@ ROLES_FILE: Final = ROOT / "deploy" / "sql" / "roles.sql"
 def migrations_directory(service: str) -> Path:
     """The migrations of a service."""
     return ROOT / "services" / service / "migrations"
+
+
+async def bring_up_to_date(dsn: str, service: str) -> list[str]:
+    """Migrates a service's database, as the role that owns its tables, and maintains what ages in it.
+
+    Returns and raises what `migrate` does.
+    """
+    applied = await migrate(dsn, migrations_directory(service))
+    await maintain(dsn, SystemClock().now_ns())
+    return applied
 
 
 async def prepare_databases(dsn: Dsn, superuser: str, services: tuple[str, ...]) -> None:
@@ -42,8 +53,5 @@ async def prepare_databases(dsn: Dsn, superuser: str, services: tuple[str, ...])
     finally:
         await connection.close()
     await asyncio.gather(
-        *(
-            migrate(dsn(database_name(service), owner_role(service)), migrations_directory(service))
-            for service in services
-        )
+        *(bring_up_to_date(dsn(database_name(service), owner_role(service)), service) for service in services)
     )

@@ -1,4 +1,4 @@
-"""`sealgate key`: the private keys that auth signs with."""
+"""`sealgate key`: the private keys that auth signs with, and those that customers sign requests with."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _LEAD_HELP: Final = (
     f"{KEY_RING_REREAD_SECONDS} s and gives it to whoever verifies. Take more where key files reach some "
     "machines later than others, as mounted secrets do."
 )
+_GENERATE_EXAMPLES: Final = ["sealgate key generate master.key", "sealgate key generate session.key"]
 _ROTATION_EXAMPLES: Final = [
     "sealgate key rotate-signing all",
     "sealgate key rotate-signing session --data /tmp/try --lead-seconds 300",
@@ -34,7 +35,7 @@ _ROTATION_EXAMPLES: Final = [
 
 @click.group()
 def key() -> None:
-    """Make and rotate the private keys that auth signs with."""
+    """Make and rotate private keys: those that auth signs with, and those that requests are signed with."""
 
 
 @key.command(cls=TaughtCommand, sections={"Examples": ["sealgate key create keys/passport"]})
@@ -60,6 +61,28 @@ def create(directory: Path) -> None:
     say(f"kid         {made.kid}")
     say(f"file        {key_file(directory, made.kid)}")
     say(f"signs from  {_moment(made.signs_from_ns)}")
+
+
+@key.command(cls=TaughtCommand, sections={"Examples": _GENERATE_EXAMPLES})
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def generate(file: Path) -> None:
+    """Make an Ed25519 key pair for signing requests: the private half in FILE, the public one printed.
+
+    FILE is PKCS#8 in PEM, as OpenSSL writes it, and only its owner can read it; one that is there already
+    is never written over. The public half, in base64, is what the platform is told: to register it as a
+    master key, or to mint a session key.
+    """
+    from sealgate.client import KeyPair
+    from sealgate.client.signing import base64_text
+
+    pair = KeyPair.generate()
+    try:
+        pair.save(file)
+    except FileExistsError:
+        raise CommandRefused(f"{file} is there already, and a private key is never written over") from None
+    except OSError as error:
+        raise CommandRefused(f"cannot write to {file}: {error.strerror}") from None
+    say(base64_text(pair.public_key))
 
 
 @key.command("rotate-signing", cls=TaughtCommand, sections={"Examples": _ROTATION_EXAMPLES})

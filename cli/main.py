@@ -11,6 +11,8 @@ from cli.market import market
 from cli.migrate import migrate
 from cli.project import project
 from cli.serve import serve
+from cli.session import session
+from cli.signing import sign, verify
 from cli.up import up
 from cli.wallet import wallet
 
@@ -21,6 +23,12 @@ SECTIONS = {
         "sealgate wallet deposit --wallet ID --amount 12.5 --reference REF",
         "sealgate market create --question TEXT",
         "sealgate wallet audit                  prove that no money got lost",
+    ],
+    "Sign requests": [
+        "sealgate key generate session.key",
+        "sealgate session mint session.key --url URL --key master.key --account ID",
+        "sealgate sign payload CancelAllOrders --key session.key --account ID --audience NAME --body JSON",
+        "sealgate verify payload envelope.json --audience NAME",
     ],
     "Run the parts one by one": [
         "sealgate config check deploy/edge.yaml",
@@ -47,7 +55,7 @@ def main() -> None:
     """Sealgate: credentials and wallets for a trading platform."""
 
 
-for command in (up, serve, migrate, key, project, market, wallet, config):
+for command in (up, serve, migrate, key, project, market, wallet, config, sign, verify, session):
     main.add_command(command)
 
 if __name__ == "__main__":

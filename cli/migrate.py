@@ -28,6 +28,9 @@ from cli.output import CommandFailed, CommandRefused, say
 def migrate(service: str, dsn: str) -> None:
     """Apply the migrations that a service's database does not have yet.
 
+    Also makes room for the signed requests of the next days, and removes those of more than seven days
+    ago: run it every day.
+
     Give the DSN in the environment where others can read the command line.
     """
     import asyncio
@@ -35,11 +38,10 @@ def migrate(service: str, dsn: str) -> None:
     import asyncpg
 
     from chassis.db.migrate import MigrationError
-    from chassis.db.migrate import migrate as apply
-    from cli.databases import migrations_directory
+    from cli.databases import bring_up_to_date
 
     try:
-        applied = asyncio.run(apply(dsn, migrations_directory(service)))
+        applied = asyncio.run(bring_up_to_date(dsn, service))
     except MigrationError as error:
         raise CommandFailed(str(error)) from None
     except (asyncpg.InterfaceError, ValueError) as error:

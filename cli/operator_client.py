@@ -19,6 +19,7 @@ from sealgate.wallet.v1 import market_pb2 as markets_pb2
 from sealgate.wallet.v1 import market_pb2_grpc as market_grpc
 from sealgate.wallet.v1 import operator_pb2 as wallet_pb2
 from sealgate.wallet.v1 import operator_pb2_grpc as wallet_grpc
+from sealgate.wallet.v1 import withdrawal_pb2
 
 
 class OperatorClient:
@@ -75,6 +76,17 @@ class OperatorClient:
             rail=rail, external_ref=reference, wallet_id=wallet_id, asset=asset, amount=amount
         )
         return await call(self._wallet.RecordDeposit, request, self._clock)
+
+    async def list_open_withdrawals(self) -> list[withdrawal_pb2.Withdrawal]:
+        """Withdrawals that are on their way, oldest first, at most 1000."""
+        request = wallet_pb2.ListOpenWithdrawalsRequest()
+        return list((await call(self._wallet.ListOpenWithdrawals, request, self._clock)).withdrawals)
+
+    async def settle_withdrawal(
+        self, request: wallet_pb2.SettleWithdrawalRequest
+    ) -> withdrawal_pb2.Withdrawal:
+        """Moves a withdrawal on; answers it as it stands then."""
+        return (await call(self._wallet.SettleWithdrawal, request, self._clock)).withdrawal
 
     async def create_market(self, request: wallet_pb2.CreateMarketRequest) -> markets_pb2.ListedMarket:
         """Makes a market, in a new event or the one that the request names."""

@@ -7,8 +7,7 @@ from typing import Final
 
 from chassis.limits import RATE_LIMIT_MAX_PER_MINUTE_COUNT
 
-BAD_CREDENTIALS: Final = "bad-credentials"
-RATE_CLASSES: Final = ("read", "write", "order", "browser-session", BAD_CREDENTIALS)
+RATE_CLASSES: Final = ("read", "write", "order", "browser-session", "bad-credentials")
 
 
 def parse_rate_limit(text: str) -> tuple[str, int]:
@@ -24,10 +23,6 @@ def parse_rate_limit(text: str) -> tuple[str, int]:
     return name, int(count)
 
 
-def rate_limits_document(service: str, counts: Mapping[str, int]) -> dict[str, int]:
-    """The member `rate_limits` of a service's configuration; auth alone counts bad credentials."""
-    return {
-        f"{name.replace('-', '_')}_per_minute_count": count
-        for name, count in counts.items()
-        if name != BAD_CREDENTIALS or service == "auth"
-    }
+def rate_limits_document(counts: Mapping[str, int]) -> dict[str, int]:
+    """The member `rate_limits` of a service's configuration."""
+    return {f"{name.replace('-', '_')}_per_minute_count": count for name, count in counts.items()}

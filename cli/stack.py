@@ -40,6 +40,7 @@ class Stack:
         self._wants_seed = options.seeded
         self._http = options.http
         self._rate_limits = options.rate_limits
+        self._withdrawal_address_wait_seconds = options.withdrawal_address_wait_seconds
         self._ports: Mapping[str, int] = {}
         self._seeded = Seeded()
         self._ready = False
@@ -150,7 +151,9 @@ class Stack:
     def _documents(self, postgres: EmbeddedPostgres) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """What each process is told, by its name; the edge's comes last because it loads the most."""
         dsns = {name: postgres.dsn(database_name(name), service_role(name)) for name in SERVICES}
-        yield from service_documents(self._data, dsns, self._ports, self._rate_limits).items()
+        yield from service_documents(
+            self._data, dsns, self._ports, self._rate_limits, self._withdrawal_address_wait_seconds
+        ).items()
         yield "edge", edge_document(self._data, self._http)
 
     def _service(self, name: str) -> ServiceProgram:

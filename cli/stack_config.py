@@ -43,6 +43,7 @@ def service_documents(
     dsns: Mapping[str, str],
     ports: Mapping[str, int],
     rate_limits: Mapping[str, int],
+    withdrawal_address_wait_seconds: int,
 ) -> dict[str, dict[str, Any]]:
     """What each service is told, by its name; `rate_limits` has calls a minute by class."""
     own: dict[str, dict[str, Any]] = {
@@ -51,8 +52,14 @@ def service_documents(
             "session_key_dir": str(data.keys / "session"),
             "keys_target": data.socket_target("keys"),
         },
-        "keys": {"auth_target": data.socket_target("auth")},
-        "wallet": {"auth_target": data.socket_target("auth")},
+        "keys": {
+            "auth_target": data.socket_target("auth"),
+            "wallet_target": data.socket_target("wallet"),
+        },
+        "wallet": {
+            "auth_target": data.socket_target("auth"),
+            "withdrawal_address_wait_seconds": withdrawal_address_wait_seconds,
+        },
     }
     return {
         name: {
@@ -60,7 +67,7 @@ def service_documents(
             "database": {"dsn": dsns[name], "pool_size_count": POOL_SIZE_COUNT},
             "public": {"address": str(Address("127.0.0.1", ports[name]))},
             "internal": data.socket_target(name),
-            "rate_limits": rate_limits_document(name, rate_limits),
+            "rate_limits": rate_limits_document(rate_limits),
             **own[name],
         }
         for name in SERVICES

@@ -11,13 +11,17 @@ from cli.network import Address
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What `sealgate up` was asked for; `rate_limits` has calls a minute by class."""
+    """What `sealgate up` was asked for.
+
+    `rate_limits` has calls a minute by class; the wait is of a withdrawal address before its first use.
+    """
 
     data: Path
     http: Address
     ready_file: Path | None
     seeded: bool
     rate_limits: Mapping[str, int]
+    withdrawal_address_wait_seconds: int
 
 
 @dataclass(frozen=True, slots=True)

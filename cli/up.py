@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from chassis.limits import WITHDRAWAL_ADDRESS_WAIT_MAX_SECONDS, WITHDRAWAL_ADDRESS_WAIT_SECONDS
 from cli.help import TaughtCommand
 from cli.network import Address, parse_address
 from cli.rate_limits import parse_rate_limit
@@ -47,6 +48,7 @@ class RateLimitType(click.ParamType[tuple[str, int]]):
             "sealgate up --data /tmp/try --http 127.0.0.1:9000 --seed none",
             "sealgate up --ready-file ready.json &",
             "sealgate up --rate-limit order=100000 --rate-limit read=100000",
+            "sealgate up --withdrawal-address-wait 0",
         ]
     },
 )
@@ -84,12 +86,23 @@ class RateLimitType(click.ParamType[tuple[str, int]]):
     help="Calls a minute that each credential may make of a class: read, write, order or"
     " browser-session; bad-credentials is for each client address. Can be given several times.",
 )
+@click.option(
+    "--withdrawal-address-wait",
+    "withdrawal_address_wait_seconds",
+    type=click.IntRange(0, WITHDRAWAL_ADDRESS_WAIT_MAX_SECONDS),
+    metavar="SECONDS",
+    default=WITHDRAWAL_ADDRESS_WAIT_SECONDS,
+    show_default=True,
+    help="How long a withdrawal address waits, from being registered, until money can go to it. A short"
+    " wait is for trying things out: a day is the time to stop a thief who has registered one.",
+)
 def up(
     data: Path,
     http: Address,
     ready_file: Path | None,
     seed: str,
     rate_limits: tuple[tuple[str, int], ...],
+    withdrawal_address_wait_seconds: int,
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C.
 
@@ -105,5 +118,7 @@ def up(
     from cli.stack import Stack
     from cli.stack_options import StackOptions
 
-    options = StackOptions(data, http, ready_file, seed == "demo", dict(rate_limits))
+    options = StackOptions(
+        data, http, ready_file, seed == "demo", dict(rate_limits), withdrawal_address_wait_seconds
+    )
     asyncio.run(Stack(options).run())

@@ -1,9 +1,9 @@
-"""`sealgate wallet`: money that comes in from outside, and the proof that none got lost."""
+"""`sealgate wallet`: money that comes in from outside and leaves, and the proof that none got lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,12 +12,15 @@ from cli.operating import data_option, operate
 from cli.output import CommandFailed, CommandRefused, say
 
 if TYPE_CHECKING:
+    from sealgate.wallet.v1.withdrawal_pb2 import Withdrawal
     from services.wallet.app import Breach
+
+_STATE_PREFIX: Final = "WITHDRAWAL_STATE_"
 
 
 @click.group()
 def wallet() -> None:
-    """Record money that arrived, and audit the books."""
+    """Record money that arrived, pay out what leaves, and audit the books."""
 
 
 @wallet.command(
@@ -51,6 +54,81 @@ def deposit(wallet_id: str, amount: str, asset: str, rail: str, external_ref: st
 @wallet.command(
     cls=TaughtCommand,
     sections={
+        "Example": [
+            "sealgate wallet withdrawals",
+            "0197f3a2-…  PENDING  12.500000 USDC  POL 0x52908400098527886e0f7030069857d2e4169ee7  -",
+        ]
+    },
+)
+@data_option
+def withdrawals(data: Path) -> None:
+    """List withdrawals that are on their way, oldest first, at most 1000.
+
+    A line each: id, state, amount and asset, chain and address, and the rail's reference once it was
+    sent, two spaces apart. PENDING ones wait for somebody to send them, SENT ones for somebody to say
+    that they arrived; both are said with `sealgate wallet settle`. The embedded rail says them by
+    itself.
+    """
+    for row in operate(data, lambda client: client.list_open_withdrawals()):
+        say(
+            f"{row.withdrawal_id}  {_state(row):<7}  {row.amount} {row.token}"
+            f"  {row.chain} {row.address}  {row.tx_hash or '-'}"
+        )
+
+
+@wallet.command(
+    cls=TaughtCommand,
+    sections={
+        "States": [
+            "sent       it was handed to the rail; from PENDING, with --reference",
+            "confirmed  it arrived, the money leaves the wallet; from SENT",
+            "failed     the rail could not do it, the money is free again; from PENDING or SENT",
+            "rejected   it is not to be sent, the money is free again; from PENDING",
+        ],
+        "Examples": [
+            "sealgate wallet settle ID --state sent --reference 0x9fc76417374aa880d4449a1f7f31ec597f00b1f6",
+            "sealgate wallet settle ID --state confirmed",
+        ],
+    },
+)
+@click.argument("withdrawal_id", metavar="ID")
+@click.option(
+    "--state",
+    required=True,
+    type=click.Choice(["sent", "confirmed", "failed", "rejected"]),
+    help="Where the withdrawal stands now.",
+)
+@click.option(
+    "--reference",
+    "external_ref",
+    default="",
+    metavar="REF",
+    help="With sent: the rail's own name of the payment, which no other withdrawal has.",
+)
+@data_option
+def settle(withdrawal_id: str, state: str, external_ref: str, data: Path) -> None:
+    """Move the withdrawal ID on.
+
+    Say `sent` before the payment is made, so that nobody makes it a second time: of two who try, the
+    one with another reference is refused. Repeated with the same facts, it changes nothing.
+    """
+    from sealgate.wallet.v1.operator_pb2 import SettleWithdrawalRequest
+    from sealgate.wallet.v1.signed_body_pb2 import WithdrawalState
+
+    request = SettleWithdrawalRequest(
+        withdrawal_id=withdrawal_id,
+        state=WithdrawalState.Value(f"{_STATE_PREFIX}{state.upper()}"),
+        external_ref=external_ref,
+    )
+    settled = operate(data, lambda client: client.settle_withdrawal(request))
+    say(
+        f"{settled.withdrawal_id} is {_state(settled)}: {settled.amount} {settled.token} to {settled.address}"
+    )
+
+
+@wallet.command(
+    cls=TaughtCommand,
+    sections={
         "Examples": [
             "sealgate wallet audit",
             "sealgate wallet audit --data /tmp/try",
@@ -76,8 +154,9 @@ def audit(data: Path, dsn: str | None) -> None:
     """Prove that the books are clean, while everything goes on.
 
     Every transaction sums to zero, every balance equals its entries, what is held is what open
-    orders need, every market's collateral equals its shares, no book is crossed. Reads whole tables
-    of the wallet's database and changes nothing. A rule prints at most 100 rows.
+    orders and withdrawals need, every market's collateral equals its shares, no book is crossed, no
+    withdrawal was paid twice. Reads whole tables of the wallet's database and changes nothing. A rule
+    prints at most 100 rows.
 
     Give the DSN in the environment where others can read the command line.
     """
@@ -90,6 +169,12 @@ def audit(data: Path, dsn: str | None) -> None:
         rules = sorted({breach.rule for breach in breaches})
         raise CommandFailed(f"the books are not clean: {len(breaches)} rows break {', '.join(rules)}")
     say(f"books are clean: {len(AUDIT_RULES)} rules")
+
+
+def _state(row: Withdrawal) -> str:
+    from sealgate.wallet.v1.signed_body_pb2 import WithdrawalState
+
+    return WithdrawalState.Name(row.state).removeprefix(_STATE_PREFIX)
 
 
 def _dsn_of_stack(data: Path) -> str:

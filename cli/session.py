@@ -1,0 +1,186 @@
+"""`sealgate session`: session keys, minted and revoked by a master key, at a running platform."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from chassis.limits import SUBACCOUNT_INDEX_MAX
+from cli.help import TaughtCommand, TaughtGroup
+from cli.output import CommandFailed, CommandRefused, say
+from cli.signing import UuidType, key_option, load_key, signer_of
+
+if TYPE_CHECKING:
+    from sealgate.client import Sealgate
+
+_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_AT: Final = "--url https://api.example.com --key master.key --account ID"
+_SCRIPT: Final = [
+    "sealgate key generate session.key",
+    f"sealgate session mint session.key {_AT} --subaccount 0 --hours 12",
+    f"sealgate session list {_AT}",
+    f"sealgate session revoke session.key {_AT}",
+]
+_HOURS_MAX: Final = 10 * 365 * 24
+
+
+def _at_platform(command: _Command) -> _Command:
+    """The options that all of these commands have."""
+    url = click.option("--url", required=True, help="Where the platform is, such as https://api.example.com.")
+    account = click.option("--account", required=True, type=UuidType(), help="The master key's account.")
+    audience = click.option(
+        "--audience",
+        metavar="NAME",
+        help="The deployment's name, where it is not the host (and port) of the URL.",
+    )
+    return url(key_option(account(audience(command))))
+
+
+@click.group(cls=TaughtGroup, sections={"From a key to a session": _SCRIPT})
+def session() -> None:
+    """Mint, list and revoke session keys with a master key.
+
+    A session key signs orders, transfers and withdrawals; a master key signs for session keys and is best
+    kept where no program that trades can read it. docs/signing.md says which key may do what.
+    """
+
+
+@session.command(cls=TaughtCommand, sections={"Examples": [_SCRIPT[1]]})
+@click.argument("session_key", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--subaccount",
+    type=click.IntRange(0, SUBACCOUNT_INDEX_MAX),
+    help="Pin the key to this subaccount. Without it, the key reaches all that its master key reaches.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, _HOURS_MAX, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="How long the key is good for.",
+)
+@click.option("--never-ends", is_flag=True, help="Let the key be good until it is revoked.")
+@_at_platform
+def mint(
+    session_key: Path,
+    subaccount: int | None,
+    hours: float,
+    never_ends: bool,
+    url: str,
+    key_file: Path,
+    account: uuid.UUID,
+    audience: str | None,
+) -> None:
+    """Let the key in the file SESSION_KEY sign for the account; the platform gets its public half alone.
+
+    A key is minted once: neither a revoked nor an expired one comes back.
+    """
+    from chassis.clock import NANOSECONDS_PER_SECOND, SystemClock
+    from sealgate.client import NEVER, UNPINNED
+
+    pair = load_key(session_key)
+    ends_ns = SystemClock().now_ns() + int(hours * 3600 * NANOSECONDS_PER_SECOND)
+    minted = _call(
+        url,
+        key_file,
+        account,
+        audience,
+        lambda client: client.submit_mint_session_key(
+            public_key=pair.public_key,
+            scope=UNPINNED if subaccount is None else subaccount,
+            valid_until_ns=NEVER if never_ends else ends_ns,
+        ).raise_for_status(),
+    )
+    made = minted.session_key
+    if made is None:
+        raise CommandFailed("the platform answered without the key")
+    say(_line(made.public_key, made.subaccount_index, made.role, made.valid_until_ns))
+
+
+@session.command("list", cls=TaughtCommand, sections={"Examples": [_SCRIPT[2]]})
+@_at_platform
+def list_(url: str, key_file: Path, account: uuid.UUID, audience: str | None) -> None:
+    """List the live session keys: public key, what it reaches, what it may do, when it ends.
+
+    An ADMIN master key sees all of the account's, a SCOPED one those that it minted.
+    """
+    listed = _call(
+        url, key_file, account, audience, lambda client: client.submit_list_session_keys().raise_for_status()
+    )
+    for item in listed.session_keys:
+        say(_line(item.public_key, item.subaccount_index, item.role, item.valid_until_ns))
+
+
+@session.command(cls=TaughtCommand, sections={"Examples": [_SCRIPT[3]]})
+@click.argument("session_key")
+@click.option("--include-api-keys", is_flag=True, help="End the API keys that it made as well.")
+@_at_platform
+def revoke(
+    session_key: str,
+    include_api_keys: bool,
+    url: str,
+    key_file: Path,
+    account: uuid.UUID,
+    audience: str | None,
+) -> None:
+    """Let SESSION_KEY sign no more, and end the device keys that it made.
+
+    It is a key file, or the public key in base64. When the command ends with 0, nothing that the key
+    signed takes effect any more.
+    """
+    public_key = _public_key(session_key)
+    _call(
+        url,
+        key_file,
+        account,
+        audience,
+        lambda client: client.submit_revoke_session_key(
+            public_key=public_key, include_api_keys=include_api_keys
+        ).raise_for_status(),
+    )
+    say(f"revoked {base64.b64encode(public_key).decode('ascii')}")
+
+
+def _call(
+    url: str, key_file: Path, account: uuid.UUID, audience: str | None, call: Callable[[Sealgate], _T]
+) -> _T:
+    """What a signed call answers; ends with 2 for what makes no call, with 1 for a refusal."""
+    from sealgate.client import Sealgate, SealgateError
+
+    signer = signer_of(key_file, account, audience)
+    try:
+        with Sealgate(url, signer=signer) as client:
+            return call(client)
+    except SealgateError as error:
+        raise CommandFailed(str(error)) from None
+    except ValueError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def _public_key(text: str) -> bytes:
+    """The public key that is meant: of a file if there is such a file, else what base64 says."""
+    if Path(text).exists():
+        return load_key(Path(text)).public_key
+    try:
+        public_key = base64.b64decode(text, validate=True)
+    except ValueError:
+        public_key = b""
+    if len(public_key) != 32:
+        raise CommandRefused(f"{text} is neither a key file nor a public key in base64")
+    return public_key
+
+
+def _line(public_key: bytes, subaccount_index: int | None, role: str, valid_until_ns: int | None) -> str:
+    reach = "all subaccounts" if subaccount_index is None else f"subaccount {subaccount_index}"
+    ends = "never ends"
+    if valid_until_ns is not None:
+        ends = f"ends {datetime.fromtimestamp(valid_until_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{base64.b64encode(public_key).decode('ascii')}  {reach}  {role}  {ends}"

@@ -1,0 +1,363 @@
+"""`sealgate sign` and `sealgate verify`: signed requests, made and looked at without a server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from cli.help import TaughtCommand, TaughtGroup
+from cli.output import CommandFailed, CommandRefused, say
+
+if TYPE_CHECKING:
+    from sealgate.client import KeyPair, Signer
+    from sealgate.client.wire import Body
+
+_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_ID_VERSION: Final = 7
+_SIGN_EXAMPLES: Final = [
+    "sealgate sign payload CancelAllOrders --key session.key --account ID --audience api.example.com \\",
+    """    --body '{"subaccount_index": 0, "wallet_id": "ID"}' > envelope.json""",
+    "curl https://api.example.com/api/v1/trading/order/cancel-all -H content-type:application/json \\",
+    "    -d @envelope.json",
+    "",
+    "sealgate sign headers GET /api/v1/api-keys --key session.key --account ID \\",
+    "    --audience api.example.com > headers",
+    "curl https://api.example.com/api/v1/api-keys -H @headers",
+]
+_VERIFY_EXAMPLES: Final = [
+    "sealgate verify payload envelope.json --audience api.example.com",
+    "sealgate verify headers GET /api/v1/api-keys headers --audience api.example.com",
+]
+
+
+class UuidType(click.ParamType[uuid.UUID]):
+    """A UUID on the command line."""
+
+    name = "ID"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> uuid.UUID:
+        """Reads the UUID or ends with a usage error."""
+        try:
+            return value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no UUID", param, ctx)
+
+
+def key_option(command: _Command) -> _Command:
+    """The file of a private key, which is never given on the command line itself."""
+    option = click.option(
+        "--key",
+        "key_file",
+        required=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File of the private key, as `sealgate key generate` makes it; only its owner may read it.",
+    )
+    return option(command)
+
+
+def account_option(command: _Command) -> _Command:
+    """The account that is signed for."""
+    return click.option("--account", required=True, type=UuidType(), help="The account that the key is of.")(
+        command
+    )
+
+
+def audience_option(command: _Command) -> _Command:
+    """The deployment that is signed for."""
+    text = "The deployment's name: the host (and port) of its address, unless it was given another."
+    return click.option("--audience", required=True, metavar="NAME", help=text)(command)
+
+
+def _request_id_option(command: _Command) -> _Command:
+    text = "The request's id, a UUIDv7 of now; without it, a new one."
+    return click.option("--request-id", type=UuidType(), help=text)(command)
+
+
+def load_key(path: Path) -> KeyPair:
+    """The pair of a key file; ends with exit code 2 for one that cannot be used."""
+    from sealgate.client import KeyFileError, KeyPair
+
+    try:
+        return KeyPair.load(path)
+    except KeyFileError as error:
+        raise CommandRefused(str(error)) from None
+
+
+def signer_of(key_file: Path, account: uuid.UUID, audience: str | None) -> Signer:
+    """What signs with a key file; ends with exit code 2 for a file or a name that cannot be used."""
+    from sealgate.client import Signer
+
+    return _or_refused(lambda: Signer(load_key(key_file), account, audience=audience))
+
+
+@click.group(cls=TaughtGroup, sections={"Examples": _SIGN_EXAMPLES})
+def sign() -> None:
+    """Sign a request with a key file, for another program to send.
+
+    Signed requests are good for 15 seconds from when their id was made.
+    """
+
+
+@sign.command("payload")
+@click.argument("message")
+@key_option
+@account_option
+@audience_option
+@click.option(
+    "--body", "text", metavar="JSON", help="The message's fields; bytes in base64. `-` reads stdin."
+)
+@click.option("--body-hex", metavar="HEX", help="The message's bytes, instead of --body.")
+@_request_id_option
+def sign_payload(
+    message: str,
+    key_file: Path,
+    account: uuid.UUID,
+    audience: str,
+    text: str | None,
+    body_hex: str | None,
+    request_id: uuid.UUID | None,
+) -> None:
+    """Sign a MESSAGE, such as PlaceOrder, and print the JSON to send to its route.
+
+    docs/signing.md has all messages with their fields. With --body-hex the bytes are signed as they are,
+    whatever they say.
+    """
+    table = _table(message)
+    if (text is None) is (body_hex is None):
+        raise click.UsageError("give the message either as --body or as --body-hex")
+    if body_hex is not None:
+        body = _or_refused(lambda: bytes.fromhex(body_hex))
+    else:
+        fields = _fields(table, _text(text or ""))
+        body = _or_refused(lambda: table.encode(fields))
+    signer = signer_of(key_file, account, audience)
+    envelope = signer.payload(table.request_type, request_id or _new_request_id(), body)
+    say(json.dumps(envelope.document()))
+
+
+@sign.command("headers")
+@click.argument("verb", type=click.Choice(["GET", "POST"]))
+@click.argument("target")
+@key_option
+@account_option
+@audience_option
+@click.option("--body", "text", default="", metavar="JSON", help="The body as it will be sent, to the byte.")
+@_request_id_option
+def sign_headers(
+    verb: str,
+    target: str,
+    key_file: Path,
+    account: uuid.UUID,
+    audience: str,
+    text: str,
+    request_id: uuid.UUID | None,
+) -> None:
+    """Sign a request as a whole, VERB and path (TARGET) and body, and print the headers to send with it.
+
+    They are for the routes that manage API keys and device keys with a session key.
+    """
+    signer = signer_of(key_file, account, audience)
+    headers = _or_refused(
+        lambda: signer.headers(verb, target, _text(text).encode(), request_id or _new_request_id())
+    )
+    for name, value in headers.items():
+        say(f"{name.upper()}: {value}")
+
+
+@sign.command(
+    "possession",
+    cls=TaughtCommand,
+    sections={
+        "Examples": ["sealgate sign possession --key master.key --account ID --audience api.example.com"]
+    },
+)
+@key_option
+@account_option
+@audience_option
+def sign_possession(key_file: Path, account: uuid.UUID, audience: str) -> None:
+    """Sign what proves that a key to be registered as a master key is at hand; prints its two halves.
+
+    They are what `POST /api/v1/project/account/{account_id}/master-key` takes.
+    """
+    signer = signer_of(key_file, account, audience)
+    halves = {"public_key": signer.key.public_key, "possession_signature": signer.possession()}
+    say(json.dumps({name: _base64(value) for name, value in halves.items()}))
+
+
+@click.group(cls=TaughtGroup, sections={"Examples": _VERIFY_EXAMPLES})
+def verify() -> None:
+    """Say what a signed request is, and whether its signature holds: exit code 0 if so, 1 if not.
+
+    Whose key it is, and whether the request would be served, only the platform knows.
+    """
+
+
+@verify.command("payload")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@audience_option
+def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's own
+    """Look at a signed payload: the JSON in FILE, `-` for stdin."""
+    from sealgate.client.signing import HEADER_BYTES, checked_audience, payload_message, signature_holds
+
+    members = _object(file.read(), "the file")
+    payload, signature, public_key = (
+        _octets(members, name) for name in ("payload", "signature", "public_key")
+    )
+    account = _uuid(members, "account_id")
+    if len(payload) < HEADER_BYTES or payload[:2] != b"\x01\x00" or payload[4:8] != bytes(4):
+        raise CommandFailed("this is no payload of version 1 with an Ed25519 signature")
+    request_type = int.from_bytes(payload[2:4], "little")
+    tables = [table for table in _tables().values() if table.request_type == request_type]
+    named = tables[0].name if tables else "unknown"
+    say(f"{'request type':<14}{request_type} {named}")
+    _say_origin(uuid.UUID(bytes=payload[8:HEADER_BYTES]), account, public_key)
+    fault = None if tables else "no message has this request type"
+    if uuid.UUID(bytes=payload[8:HEADER_BYTES]).version != _ID_VERSION:
+        fault = "its request id is no UUIDv7"
+    elif tables:
+        try:
+            fields = tables[0].decode(payload[HEADER_BYTES:])
+            say(f"{'body':<14}{json.dumps(fields, default=_base64)}")
+        except ValueError as error:
+            fault = str(error)
+    message = payload_message(_or_refused(lambda: checked_audience(audience)), account, payload)
+    _conclude(signature_holds(public_key, signature, message), fault, audience)
+
+
+@verify.command("headers")
+@click.argument("verb", type=click.Choice(["GET", "POST"]))
+@click.argument("target")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@audience_option
+@click.option("--body", "text", default="", metavar="JSON", help="The body as it was sent, to the byte.")
+def verify_headers(
+    verb: str,
+    target: str,
+    file: Any,  # noqa: ANN401 - click's own
+    audience: str,
+    text: str,
+) -> None:
+    """Look at a request that is signed in headers: one header a line in FILE, `-` for stdin."""
+    from sealgate.client.signing import checked_audience, session_message, signature_holds
+
+    lines = (line.partition(":") for line in file.read().splitlines() if line.strip())
+    members: dict[str, object] = {name.strip().lower(): value.strip() for name, _, value in lines}
+    signature, public_key = _octets(members, "x-signature"), _octets(members, "x-public-key")
+    account, request_id = _uuid(members, "x-account-id"), _uuid(members, "x-request-id")
+    _say_origin(request_id, account, public_key)
+    name, body = _or_refused(lambda: checked_audience(audience)), _text(text).encode()
+    message = _or_refused(lambda: session_message(name, account, request_id, verb, target, body))
+    _conclude(signature_holds(public_key, signature, message), None, audience)
+
+
+def _say_origin(request_id: uuid.UUID, account: uuid.UUID, public_key: bytes) -> None:
+    say(f"{'request id':<14}{request_id}, {_moment(request_id)}")
+    say(f"{'account':<14}{account}")
+    say(f"{'public key':<14}{_base64(public_key)}")
+
+
+def _moment(request_id: uuid.UUID) -> str:
+    if request_id.version != _ID_VERSION:
+        return "which is no UUIDv7"
+    try:
+        moment = datetime.fromtimestamp((request_id.int >> 80) / 1000, UTC)
+    except ValueError:
+        return "made after the last year that there is"
+    return f"made at {moment.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}"
+
+
+def _conclude(holds: bool, fault: str | None, audience: str) -> None:
+    say(f"{'signature':<14}{'valid' if holds else 'NOT VALID'} for {audience}")
+    if not holds:
+        raise CommandFailed("the key did not sign this for this deployment")
+    if fault is not None:
+        raise CommandFailed(f"it is signed, and would be refused all the same: {fault}")
+
+
+def _tables() -> dict[str, Body]:
+    from sealgate.client import bodies
+    from sealgate.client.wire import Body
+
+    return {value.name: value for value in vars(bodies).values() if isinstance(value, Body)}
+
+
+def _table(message: str) -> Body:
+    tables = _tables()
+    if message not in tables:
+        raise click.UsageError(f"{message} is none of the messages that are signed: {', '.join(tables)}")
+    return tables[message]
+
+
+def _fields(table: Body, text: str) -> dict[str, object]:
+    from sealgate.client.wire import Kind
+
+    members = dict(_object(text, "--body"))
+    kinds = {field.name: field.kind for field in table.fields}
+    unknown = sorted(members.keys() - kinds.keys())
+    if unknown:
+        raise CommandRefused(f"{table.name} has no field {unknown[0]}; it has {', '.join(kinds) or 'none'}")
+    for name in members:
+        if kinds[name] is Kind.BYTES:
+            members[name] = _octets(members, name)
+    return members
+
+
+def _object(text: str, what: str) -> dict[str, object]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise CommandRefused(f"{what} is no JSON object")
+    return document
+
+
+def _octets(members: dict[str, object], name: str) -> bytes:
+    """A member's bytes; base64 that the platform would not take is refused."""
+    if name not in members:
+        raise CommandRefused(f"{name} is not there")
+    try:
+        decoded = base64.b64decode(str(members[name]), validate=True)
+    except ValueError:
+        decoded = b""
+    if _base64(decoded) != members[name]:
+        raise CommandRefused(f"{name} is no base64 in its one canonical form")
+    return decoded
+
+
+def _uuid(members: dict[str, object], name: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(str(members.get(name)))
+    except ValueError:
+        raise CommandRefused(f"{name} is no UUID") from None
+
+
+def _text(given: str) -> str:
+    return sys.stdin.read() if given == "-" else given
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _new_request_id() -> uuid.UUID:
+    from sealgate.client.machine import SystemMachine
+
+    return SystemMachine().request_id()
+
+
+def _or_refused(make: Callable[[], _T]) -> _T:
+    try:
+        return make()
+    except ValueError as error:
+        raise CommandRefused(str(error)) from None
