@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import itertools
 import uuid
@@ -10,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from sealgate.client import AsyncSealgate, Sealgate
+from chassis.testing.fakes import START_NS
+from sealgate.client import AsyncSealgate, Sealgate, Signer
 from sealgate.client.core import Conversation, Pause, Send, Told
+from sealgate.client.machine import uuid_v7
 
 _T = TypeVar("_T")
 BUSY: Final = (
@@ -29,10 +32,30 @@ SEND_AWAY: Final = "send away"
 """Something before the platform answers 503."""
 
 
+SIGNING_CALLS: Final = frozenset(
+    {
+        "register_master_key",
+        "list_session_keys",
+        "list_master_keys",
+        "get_key_request",
+        "get_request",
+        "get_time",
+        "list_subaccounts",
+        "create_withdrawal",
+        "list_withdrawals",
+        "get_deposit_address",
+        "list_withdrawal_addresses",
+        "add_account_withdrawal_address",
+    }
+)
+"""The calls without a signature that belong to signing, or to money that leaves."""
+
+
 class StillMachine:
     """A `Machine` whose time moves by its pauses alone and whose chance is in the middle."""
 
-    def __init__(self) -> None:
+    def __init__(self, started_ns: int = START_NS) -> None:
+        self.started_ms = started_ns // 1_000_000
         self.pauses: list[float] = []
         self.now = 0.0
         self._count = itertools.count(1)
@@ -47,6 +70,10 @@ class StillMachine:
 
     def name(self) -> str:
         return str(uuid.uuid5(self._space, str(next(self._count))))
+
+    def request_id(self) -> uuid.UUID:
+        chance = hashlib.sha256(self.name().encode()).digest()[:10]
+        return uuid_v7(self.started_ms + round(self.now * 1000), chance)
 
     def wait(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -111,6 +138,9 @@ class Caller:
 
     def with_api_key(self, secret: str) -> Caller:
         return Caller(self.client.with_api_key(secret), self.called)
+
+    def with_signer(self, signer: Signer) -> Caller:
+        return Caller(self.client.with_signer(signer), self.called)
 
 
 def _complete(method: Callable[..., Any], arguments: dict[str, object]) -> Any:  # noqa: ANN401 - the same

@@ -141,7 +141,7 @@ async def run_cluster(
             "database": {"dsn": dsns[name], "pool_size_count": 6},
             "public": {"address": "127.0.0.1:0"},
             "internal": f"unix:{sockets[name]}",
-            "rate_limits": rate_limits_document(name, rate_limits),
+            "rate_limits": rate_limits_document(rate_limits),
         }
         for name in SERVICES
     }
@@ -157,7 +157,10 @@ async def run_cluster(
             "keys_target": f"unix:{sockets['keys']}",
         }
     )
-    keys_config = KeysConfig.model_validate(common["keys"] | {"auth_target": auth_target})
+    wallet_target = f"unix:{sockets['wallet']}"
+    keys_config = KeysConfig.model_validate(
+        common["keys"] | {"auth_target": auth_target, "wallet_target": wallet_target}
+    )
     wallet_config = WalletConfig.model_validate(
         common["wallet"]
         | {"auth_target": auth_target, "open_orders_per_wallet_count": open_orders_per_wallet_count}

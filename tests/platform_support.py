@@ -237,6 +237,21 @@ async def script(cluster: Cluster, service: str, statements: str) -> None:
         await connection.close()
 
 
+async def usable_address(cluster: Cluster, account_id: str, address: str = "0x" + "5f" * 20) -> str:
+    """An address that the account may withdraw to at once: as one that was added a while ago."""
+    await sql(
+        cluster,
+        "wallet",
+        "INSERT INTO destination"
+        " (destination_id, account_id, chain, address, usable_at_ns, actor_kind, actor_id, created_at_ns)"
+        " VALUES (gen_random_uuid(), $1, 'POL', $2, $3, 'PROJECT_KEY', 'test', $3)",
+        uuid.UUID(account_id),
+        address,
+        cluster.clock.now_ns(),
+    )
+    return address
+
+
 async def set_project_status(tenant: Tenant, cluster: Cluster, status: str) -> None:
     """What an operator will have a command for."""
     await sql(

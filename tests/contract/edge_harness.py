@@ -38,8 +38,13 @@ from sealgate.auth.v1 import (
     project_pb2_grpc,
 )
 from sealgate.common.v1 import passport_pb2
-from sealgate.keys.v1 import api_key_pb2, api_key_pb2_grpc
-from sealgate.wallet.v1 import wallet_pb2, wallet_pb2_grpc
+from sealgate.keys.v1 import (
+    api_key_pb2,
+    api_key_pb2_grpc,
+    session_signature_pb2,
+    session_signature_pb2_grpc,
+)
+from sealgate.wallet.v1 import signed_pb2, signed_pb2_grpc, wallet_pb2, wallet_pb2_grpc
 from tests.unit.edge_support import DESCRIPTOR
 
 EXCHANGE: Final = "/sealgate.auth.v1.IdentityService/ExchangeCredential"
@@ -49,6 +54,7 @@ LIST_ACCOUNTS: Final = "/sealgate.auth.v1.AccountService/ListAccounts"
 GET_ACCOUNT: Final = "/sealgate.auth.v1.AccountService/GetAccount"
 LIST_WALLETS: Final = "/sealgate.wallet.v1.WalletService/ListWallets"
 CURRENT_SESSION: Final = "/sealgate.auth.v1.SessionService/GetCurrentSession"
+PLACE_ORDER: Final = "/sealgate.wallet.v1.SignedRequestService/SubmitPlaceOrder"
 UPDATE_WALLET: Final = "/sealgate.wallet.v1.WalletService/UpdateWallet"
 
 PASSPORT: Final = identity_pb2.ExchangeCredentialResponse(
@@ -62,6 +68,8 @@ _SERVICERS: Final = (
     (account_pb2, account_pb2_grpc, "AccountService"),
     (project_pb2, project_pb2_grpc, "ProjectService"),
     (api_key_pb2, api_key_pb2_grpc, "ApiKeyService"),
+    (session_signature_pb2, session_signature_pb2_grpc, "SessionSignatureService"),
+    (signed_pb2, signed_pb2_grpc, "SignedRequestService"),
     (wallet_pb2, wallet_pb2_grpc, "WalletService"),
 )
 

@@ -16,7 +16,7 @@ from chassis.rpc.errors import error_from_rpc
 from edge.routes import variable_names
 from edge.translate import request_decoder
 from tests.cluster import Cluster
-from tests.contract.test_rest_equals_grpc import METHODS, request_parts
+from tests.contract.good_calls import METHODS, request_parts
 from tests.platform_support import sql
 
 KEY: Final = "idempotency-key"

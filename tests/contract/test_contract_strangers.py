@@ -39,14 +39,17 @@ BODIES: Final[dict[str, dict[str, object]]] = {
     "UpdateWallet": {"name": "planted"},
     "PlaceOrder": {"side": "BUY", "type": "LIMIT", "price": "0.4", "amount": "1", "units": "SHARES"},
     "QuoteOrder": {"side": "BUY", "amount": "1", "units": "SHARES"},
+    "CreateWithdrawal": {"token": "USDC", "amount": "1", "address": "0x" + "5f" * 20},
 }
 ROUTES: Final = [
     pytest.param(method, binding, field, id=f"{binding.verb} {binding.template} {field}")
     for method in load_methods(DESCRIPTOR, [name for names in SERVICES.values() for name in names])
     for binding in method.bindings
     for field in variable_names(binding.template)
-    # A market is everybody's.
-    if field != "condition_id"
+    # A market and a chain are everybody's, and an account's request ids are its own to choose.
+    if field not in ("condition_id", "chain", "request_id")
+    # Whose thing it is there says the signature: see tests/contract/test_signed_rest_equals_grpc.py.
+    if not method.is_signed
 ]
 
 
@@ -59,6 +62,7 @@ class Neighbours:
     far: World
     trading: dict[str, Trading]
     shown_before: dict[str, list[object]]
+    withdrawing_key: str
 
     async def ids_of(self, world: World, method: Method) -> dict[str, str]:
         """A world's values for every path variable; the key's is of the kind that the method names."""
@@ -74,11 +78,16 @@ class Neighbours:
             "wallet_id": trading.wallet_id if orders else await world.wallet_id(),
             "order_id": trading.order_id,
             "public_key": public_key,
+            "chain": "POL",
         }
 
     async def ask(self, method: Method, binding: HttpBinding, ids: dict[str, str]) -> httpx.Response:
         """The method with these ids, by the first kind of credential of the asking world that it takes."""
         name = method.full_name.rsplit("/")[-1]
+        path = binding.template.format(**ids)
+        if method.scope == "withdrawals:write":
+            headers = {"x_api_key": self.withdrawing_key, "x_request_id": REQUEST_ID}
+            return await self.asking.cluster.rest(binding.verb, path, json=BODIES[name], **headers)
         call = {
             CredentialKind.PROJECT_KEY: self.asking.by_project,
             CredentialKind.ACCOUNT_SESSION: self.asking.by_session,
@@ -86,7 +95,7 @@ class Neighbours:
         body = BODIES.get(name)
         if body is not None and "OrderService" in method.full_name:
             body = body | {"token_id": self.trading[self.asking.tenant.account_id].token_id}
-        return await call(binding.verb, binding.template.format(**ids), body, x_request_id=REQUEST_ID)
+        return await call(binding.verb, path, body, x_request_id=REQUEST_ID)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +117,9 @@ async def neighbours(cluster: Cluster) -> Neighbours:
     before = {
         owner.tenant.account_id: await shown(owner, trading[owner.tenant.account_id]) for owner in (near, far)
     }
-    return Neighbours(asking, near, far, trading, before)
+    scopes = {"scopes": ["withdrawals:write"]}
+    withdrawing = good(await asking.by_project("POST", asking.account("/api-key"), scopes), 201)
+    return Neighbours(asking, near, far, trading, before, withdrawing["secret_key"])
 
 
 def without_date(answer: httpx.Response) -> dict[str, str]:

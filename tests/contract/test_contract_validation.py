@@ -207,14 +207,14 @@ WRONG_BODIES: Final = [
         "scopes",
     ),
     ("POST", "{account}/api-key", '{"origins":["https://a.example"],"scopes":["keys:write"]}', "scopes"),
-    ("POST", "{account}/api-key", '{"subaccount_index":1}', "subaccount_index"),
+    ("POST", "{account}/api-key", '{"subaccount_index":2147483648}', "subaccount_index"),
     ("PUT", "{account}/api-key/{key}", '{"scopes":[]}', "scopes"),
     ("PUT", "{account}/api-key/{key}", '{"name":""}', "name"),
     ("POST", "/api/v1/project/api-key", '{"scopes":["wallet:read"]}', "scopes"),
     ("POST", "/api/v1/account/api-key", '{"name":"/"}', "name"),
     ("POST", "/api/v1/wallet", '{"name":""}', "name"),
     ("POST", "/api/v1/wallet", '{"name":"\\t"}', "name"),
-    ("POST", "/api/v1/wallet", '{"subaccount_index":1}', "subaccount_index"),
+    ("POST", "/api/v1/wallet", '{"subaccount_index":-1}', "subaccount_index"),
 ]
 
 

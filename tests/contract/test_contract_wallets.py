@@ -168,6 +168,13 @@ async def test_further_wallets_are_made_renamed_and_deleted(world: World) -> Non
     assert good(await world.by_session("POST", WALLET), 201)["name"] == "Wallet 4"
 
 
+async def test_wallet_of_a_subaccount_that_is_not_there_is_not_made(world: World) -> None:
+    """404, up to the greatest number that JSON can ask for."""
+    for index in (1, 2**31 - 1, 2**32 - 1):
+        answer = await world.by_session("POST", WALLET, {"subaccount_index": index})
+        refused(answer, 404, "SUBACCOUNT_NOT_FOUND")
+
+
 async def test_account_without_wallets_is_given_none_again(world: World) -> None:
     """The first wallet is made on the first look only; who deletes it has said so."""
     good(await world.by_session("DELETE", f"{WALLET}/{await world.wallet_id()}"))
@@ -295,7 +302,7 @@ async def test_accounts_are_lowered_to_their_cap(world: World) -> None:
 
 
 async def test_key_pinned_to_the_first_subaccount_sees_its_wallets(world: World) -> None:
-    """Today every wallet is in subaccount 0."""
+    """Which is every wallet, until there is a further subaccount."""
     key = await world.cluster.api_key(world.tenant, subaccount_index=0)
     assert key["subaccount_index"] == 0
     answer = await world.cluster.rest("GET", WALLETS, x_api_key=key["secret_key"])

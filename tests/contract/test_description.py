@@ -16,7 +16,7 @@ from edge.present import json_bytes
 from edge.routes import variable_names
 from edge.translate import request_decoder
 from tests.cluster import Cluster
-from tests.contract.test_rest_equals_grpc import GOOD, UNKNOWN_ID, World, make_world, rest_answer
+from tests.contract.good_calls import GOOD, UNKNOWN_ID, World, make_world, rest_answer
 from tests.described import DESCRIPTION, METHODS
 
 ROUTE_PAGE: Final = Path(__file__).parents[2] / "docs" / "routes.md"
@@ -72,19 +72,30 @@ SCHEMES: Final = {
     CredentialKind.ACCOUNT_SESSION: {"accountSession"},
     CredentialKind.ACCOUNT_API_KEY: {"accountApiKey", "accountApiKeyBearer"},
     CredentialKind.DEVICE_KEY: {"deviceKey"},
+    CredentialKind.SESSION_KEY: {"sessionSignature"},
 }
+# What the JSON body of a request that is signed in its headers is made of.
+BODIES: Final = {
+    "CreateSessionApiKey": ["name", "subaccount_index"],
+    "CreateDeviceKey": ["name", "subaccount_index"],
+}
+UNSIGNED: Final = [route for route in ROUTES if not METHODS[str(route.values[0])].is_signed]
 
 
 @pytest.mark.parametrize(("full_name", "binding"), ROUTES)
 def test_operation_asks_for_the_credentials_that_its_method_accepts(
     full_name: str, binding: HttpBinding
 ) -> None:
-    """Each way to show an accepted kind, with the scope it needs, and nothing else."""
+    """Each way to show an accepted kind, with the scope it needs, and nothing else.
+
+    A signature in the body is a member of it and nothing that OpenAPI calls security.
+    """
     method = METHODS[full_name]
     security = DESCRIPTION.operation(binding.verb, binding.template)["security"]
     assert all(len(alternative) == 1 for alternative in security)
     asked = {scheme: scopes for alternative in security for scheme, scopes in alternative.items()}
-    assert set(asked) == {scheme for kind in method.accepts for scheme in SCHEMES[kind]}
+    shown = set() if method.takes_payload else method.accepts
+    assert set(asked) == {scheme for kind in shown for scheme in SCHEMES[kind]}
     assert set(asked) <= set(COMPONENTS["securitySchemes"])
     for scheme, scopes in asked.items():
         assert scopes == ([method.scope] if method.scope and scheme != "projectKey" else [])
@@ -98,12 +109,18 @@ def test_operation_takes_the_fields_of_its_request(full_name: str, binding: Http
     in_path = [item["name"] for item in parameters if item["in"] == "path"]
     assert tuple(in_path) == variable_names(binding.template)
     taken = [item["name"] for item in parameters if item["in"] == "query"]
+    method = METHODS[full_name]
     if binding.has_body:
         assert taken == []
         schema = DESCRIPTION.resolved(operation["requestBody"]["content"]["application/json"]["schema"])
         assert schema["additionalProperties"] is False
         taken = list(schema["properties"])
-    fields = [field.name for field in METHODS[full_name].descriptor.input_type.fields]
+    if method.is_signed and not method.takes_payload:
+        headers = {item["name"] for item in parameters if item["in"] == "header" and item["required"]}
+        assert headers == {"X-ACCOUNT-ID", "X-PUBLIC-KEY", "X-REQUEST-ID"}
+        assert taken == BODIES.get(method.descriptor.name, [])
+        return
+    fields = [field.name for field in method.descriptor.input_type.fields]
     assert sorted(in_path + taken) == sorted(fields)
 
 
@@ -158,12 +175,13 @@ def test_examples_are_valid() -> None:
 @pytest.mark.parametrize(("full_name", "binding"), ROUTES)
 def test_example_body_is_taken(full_name: str, binding: HttpBinding) -> None:
     """What the description shows as a body is one that the edge can read."""
-    if not binding.has_body:
+    method = METHODS[full_name]
+    if not binding.has_body or (method.is_signed and not method.takes_payload):
         return
     names = variable_names(binding.template)
     content = DESCRIPTION.operation(binding.verb, binding.template)["requestBody"]["content"]
     body = json_bytes(content["application/json"]["example"])
-    request_decoder(METHODS[full_name], binding, names)(["x"] * len(names), b"", body)
+    request_decoder(method, binding, names)(["x"] * len(names), b"", body)
 
 
 RATE_LIMIT_HEADERS: Final = {
@@ -175,7 +193,7 @@ RATE_LIMIT_HEADERS: Final = {
 }
 
 
-@pytest.mark.parametrize(("full_name", "binding"), ROUTES)
+@pytest.mark.parametrize(("full_name", "binding"), UNSIGNED)
 async def test_good_answer_is_as_described(cluster: Cluster, full_name: str, binding: HttpBinding) -> None:
     """Status, headers and body of a good call, without a member more than the description tells of."""
     world = await make_world(cluster)
@@ -193,7 +211,7 @@ async def refusing_world(cluster: Cluster) -> World:
     return await make_world(cluster)
 
 
-@pytest.mark.parametrize(("full_name", "binding"), ROUTES)
+@pytest.mark.parametrize(("full_name", "binding"), UNSIGNED)
 async def test_refusal_is_as_described(
     cluster: Cluster, refusing_world: World, full_name: str, binding: HttpBinding
 ) -> None:

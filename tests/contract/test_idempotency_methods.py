@@ -9,6 +9,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from edge.present import answer_encoder
 from tests.cluster import Cluster
+from tests.contract.good_calls import GOOD, METHODS, World, make_world
 from tests.contract.idempotency_support import (
     KEY,
     OMITTED,
@@ -19,7 +20,6 @@ from tests.contract.idempotency_support import (
     row_counts,
     service_of,
 )
-from tests.contract.test_rest_equals_grpc import GOOD, METHODS, World, make_world
 
 # What ends the credential it is called with: its repeat proves nobody's identity any more.
 ENDS_ITS_CREDENTIAL: Final = "/sealgate.auth.v1.SessionService/ExpireCurrentSession"

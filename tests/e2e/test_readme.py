@@ -48,6 +48,23 @@ def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_p
     assert run.stdout.count('"SESSION_INVALID"') == 1
 
 
+def test_readme_signed_flow_works_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
+    """An account's keys are made, and what the session key signs is done."""
+    program = blocks("signing").replace("http://127.0.0.1:8080", shared_stack.base_url)
+    run = subprocess.run(
+        [sys.executable, "-"],
+        input=program,
+        cwd=directory_of(shared_stack, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("request_completed\n")
+    assert "name='Long shots'" in run.stdout
+
+
 @pytest.mark.parametrize("options", [["-"], ["-i", "-q"]], ids=["program", "interpreter"])
 def test_readme_python_flow_works_when_pasted(
     shared_stack: StackProcess, tmp_path: Path, options: list[str]

@@ -15,6 +15,7 @@ import grpc
 import httpx
 import schemathesis
 
+from chassis.methods import SIGNER_KINDS
 from chassis.secrets import parse_secret_key, public_key_of, public_key_text
 from sealgate.wallet.v1.operator_pb2 import RecordDepositRequest, RecordDepositResponse
 from tests.described import DESCRIPTION
@@ -23,6 +24,7 @@ Case = schemathesis.Case[Any]
 
 KIND: Final = os.environ["SEALGATE_FUZZ_KIND"]
 PROJECT_KEY: Final = {"X-PROJECT-API-KEY": os.environ["SEALGATE_FUZZ_PROJECT_KEY"]}
+SIGNATURES: Final = {kind.name for kind in SIGNER_KINDS}
 # So that what was made does not fill an account up to its limits, and not every call is a 409.
 CALLS_PER_WORLD_COUNT: Final = 400
 # Of an id that is to be had, one call in so many asks for one that is not there.
@@ -177,8 +179,10 @@ def after_call(context: schemathesis.HookContext, case: Case, response: schemath
 def answer_is_as_described(
     context: schemathesis.CheckContext, response: schemathesis.Response, case: Case
 ) -> None:
-    """Nothing that the description does not tell of, and never a 500."""
+    """Nothing that the description does not tell of, never a 500, and nothing done that nobody signed."""
     assert response.status_code != 500, "Something broke inside"
+    kinds = case.operation.definition.raw.get("x-sealgate-credentials", ())
+    assert not SIGNATURES & {*kinds} or response.status_code >= 400, "Nobody signed this"
     if case.method.lower() not in DESCRIPTION.document["paths"][case.operation.path]:
         return  # checked by schemathesis itself
     answer = httpx.Response(

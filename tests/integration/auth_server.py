@@ -13,12 +13,13 @@ import asyncpg
 import grpc
 from google.protobuf.message import Message
 
+from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
 from chassis.keyring import create_key
-from chassis.limits import RATE_LIMIT_MAX_PER_MINUTE_COUNT
+from chassis.limits import DEVICE_KEY_IDLE_SECONDS, RATE_LIMIT_MAX_PER_MINUTE_COUNT
 from chassis.rpc.client import open_channel
 from chassis.rpc.errors import error_from_rpc
-from chassis.secrets import ApiKeyPair
+from chassis.secrets import ApiKeyPair, device_key_digest, device_key_text
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from cli.rate_limits import RATE_CLASSES, rate_limits_document
@@ -28,8 +29,10 @@ from sealgate.auth.v1.identity_pb2_grpc import IdentityServiceStub, TokenKeyServ
 from sealgate.auth.v1.operator_pb2_grpc import OperatorServiceStub
 from sealgate.auth.v1.project_pb2_grpc import ProjectServiceStub
 from sealgate.auth.v1.session_pb2_grpc import SessionServiceStub
+from sealgate.auth.v1.signer_pb2_grpc import SignerServiceStub
+from sealgate.auth.v1.time_pb2_grpc import TimeServiceStub
 from sealgate.common.v1 import method_rule_pb2, passport_pb2
-from sealgate.keys.v1 import resolution_pb2
+from sealgate.keys.v1 import resolution_pb2, signer_facts_pb2
 from sealgate.keys.v1.resolution_pb2_grpc import (
     ResolutionServiceServicer,
     add_ResolutionServiceServicer_to_server,
@@ -52,7 +55,10 @@ class ScriptedKeys(ResolutionServiceServicer):
         self._path = path
         self._server: grpc.aio.Server | None = None
         self.answers: dict[tuple[bytes, int], resolution_pb2.ResolveApiKeyResponse] = {}
+        self.device_answers: dict[bytes, resolution_pb2.ResolveDeviceKeyResponse] = {}
+        self.facts: dict[tuple[str, bytes], signer_facts_pb2.SignerFacts] = {}
         self.resolved_count = 0
+        self.facts_asked_count = 0
         self.fences: list[tuple[str, int]] = []
 
     async def ResolveApiKey(  # noqa: N802 - gRPC gives the methods their names
@@ -62,6 +68,23 @@ class ScriptedKeys(ResolutionServiceServicer):
         self.resolved_count += 1
         unknown = resolution_pb2.ResolveApiKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
         return self.answers.get((request.public_key, request.kind), unknown)
+
+    async def ResolveDeviceKey(  # noqa: N802 - gRPC gives the methods their names
+        self, request: resolution_pb2.ResolveDeviceKeyRequest, context: Context
+    ) -> resolution_pb2.ResolveDeviceKeyResponse:
+        """What the test said of the device key, else that it is unknown."""
+        self.resolved_count += 1
+        unknown = resolution_pb2.ResolveDeviceKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
+        return self.device_answers.get(request.digest, unknown)
+
+    async def GetSignerFacts(  # noqa: N802 - gRPC gives the methods their names
+        self, request: resolution_pb2.GetSignerFactsRequest, context: Context
+    ) -> resolution_pb2.GetSignerFactsResponse:
+        """What the test said of the account's key, if it said anything."""
+        self.facts_asked_count += 1
+        return resolution_pb2.GetSignerFactsResponse(
+            facts=self.facts.get((request.account_id, request.public_key))
+        )
 
     async def FenceAccount(  # noqa: N802 - gRPC gives the methods their names
         self, request: resolution_pb2.FenceAccountRequest, context: Context
@@ -100,6 +123,9 @@ class AuthServer:
         self.accounts = AccountServiceStub(public)
         self.sessions = SessionServiceStub(public)
         self.token_keys = TokenKeyServiceStub(public)
+        self.time = TimeServiceStub(public)
+        self.public_signers = SignerServiceStub(public)
+        self.signers = SignerServiceStub(internal)
         self.internal_accounts = AccountServiceStub(internal)
         self.identities = IdentityServiceStub(internal)
         self.operator = OperatorServiceStub(internal)
@@ -138,6 +164,21 @@ class AuthServer:
             **{"scopes": ALL_SCOPES, **facts},
         )
         return pair
+
+    def device_key(self, account_id: str, **facts: Any) -> str:  # noqa: ANN401 - field values
+        """The text of a new live device key of an account of the project; `facts` as for API keys."""
+        secret = self.ids.seed()
+        self.keys.device_answers[device_key_digest(secret)] = resolution_pb2.ResolveDeviceKeyResponse(
+            **{
+                "state": resolution_pb2.API_KEY_STATE_LIVE,
+                "device_key_id": str(self.ids.uuid7()),
+                "project_id": self.project_id,
+                "account_id": account_id,
+                "expires_at_ns": self.clock.now_ns() + DEVICE_KEY_IDLE_SECONDS * NANOSECONDS_PER_SECOND,
+                **facts,
+            }
+        )
+        return device_key_text(secret)
 
     async def call(self, method: Any, request: Message, *headers: Header) -> Any:  # noqa: ANN401
         """Calls with the project key, or with `headers` instead of it."""
@@ -246,9 +287,7 @@ async def auth_server(
             "session_key_dir": home / "session",
             "keys_target": f"unix:{home}/keys.sock",
             # Time stands still, and tests make more calls than anybody makes in no time at all.
-            "rate_limits": rate_limits_document(
-                "auth", dict.fromkeys(RATE_CLASSES, RATE_LIMIT_MAX_PER_MINUTE_COUNT)
-            ),
+            "rate_limits": rate_limits_document(dict.fromkeys(RATE_CLASSES, RATE_LIMIT_MAX_PER_MINUTE_COUNT)),
         }
     )
     keys = ScriptedKeys(home / "keys.sock")

@@ -12,15 +12,27 @@ from google.protobuf.struct_pb2 import ListValue
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.identity import Identity
-from chassis.limits import API_KEYS_PER_OWNER_COUNT
+from chassis.limits import (
+    ADMIN_MASTER_KEYS_PER_ACCOUNT_COUNT,
+    API_KEYS_PER_OWNER_COUNT,
+    DEVICE_KEYS_PER_ACCOUNT_COUNT,
+    SCOPED_MASTER_KEYS_PER_SUBACCOUNT_COUNT,
+    SESSION_KEYS_PER_MASTER_KEY_COUNT,
+)
 from chassis.methods import CredentialKind
 from chassis.rpc import context as request_context
 from chassis.testing.databases import DatabaseFactory, FreshDatabase
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.common.v1.passport_pb2 import ACCOUNT_STATUS_ACTIVE, PROJECT_STATUS_ACTIVE
 from sealgate.keys.v1 import api_key_pb2, operator_pb2, resolution_pb2
+from services.keys.domain.signing_key import SigningCaps
 from services.keys.storage import KeyStorage
-from services.keys.transport import ApiKeyServicer, OperatorServicer, ResolutionServicer
+from services.keys.storage_devices import DeviceKeyStorage
+from services.keys.storage_signing import SigningKeyStorage
+from services.keys.transport.api_key import ApiKeyServicer
+from services.keys.transport.operator import OperatorServicer
+from services.keys.transport.resolution import ResolutionServicer
+from services.keys.transport.session_signature import SessionSignatureServicer
 
 SESSION_SCOPES: Final = frozenset(
     {"account:read", "keys:write", "wallet:read", "wallet:write", "orders:write"}
@@ -53,7 +65,17 @@ class KeysWorld:
         self.ids = ids
         self.store = KeyStorage(fresh.database, keys_per_owner_count)
         self.api = ApiKeyServicer(self.store, clock, ids)
-        self.resolution = ResolutionServicer(self.store, clock, ids)
+        self.devices = DeviceKeyStorage(fresh.database, DEVICE_KEYS_PER_ACCOUNT_COUNT)
+        self.signing_keys = SigningKeyStorage(
+            fresh.database,
+            SigningCaps(
+                admin_keys_count=ADMIN_MASTER_KEYS_PER_ACCOUNT_COUNT,
+                scoped_keys_count=SCOPED_MASTER_KEYS_PER_SUBACCOUNT_COUNT,
+                sessions_per_master_key_count=SESSION_KEYS_PER_MASTER_KEY_COUNT,
+            ),
+        )
+        self.resolution = ResolutionServicer(self.store, self.devices, self.signing_keys, clock, ids)
+        self.session_signatures = SessionSignatureServicer(self.store, self.devices, ids)
         self.operator = OperatorServicer(self.store, clock, ids)
         self._administrator_dsn = fresh.dsn_as("postgres")
 

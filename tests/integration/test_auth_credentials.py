@@ -22,7 +22,6 @@ from tests.integration.auth_server import AUDIENCE, AuthServer, auth_server
 PROJECT_KEY = method_rule_pb2.CREDENTIAL_KIND_PROJECT_KEY
 SESSION = method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_SESSION
 ACCOUNT_KEY = method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_API_KEY
-DEVICE_KEY = method_rule_pb2.CREDENTIAL_KIND_DEVICE_KEY
 PAGE = "https://shop.example"
 
 
@@ -266,14 +265,6 @@ async def test_account_status_counts_for_its_keys_and_is_told_to_its_project(ser
     )
     assert claims.account_status == passport_pb2.ACCOUNT_STATUS_SUSPENDED
     assert claims.account_version == 7
-
-
-async def test_device_key_is_invalid_while_there_are_none(server: AuthServer) -> None:
-    """No text in that header is good."""
-    pair = ApiKeyPair.from_seed(server.ids.seed())
-    for credential in (pair.secret_text, pair.secret_text.replace("sk_", "dk_"), ""):
-        code = await server.exchange_code(kind=DEVICE_KEY, credential=credential)
-        assert code is Code.API_KEY_INVALID
 
 
 async def test_exchange_without_a_kind_is_not_valid(server: AuthServer) -> None:

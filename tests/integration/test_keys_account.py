@@ -79,7 +79,7 @@ WRONG_CREATIONS: Final[tuple[tuple[dict[str, Any], str], ...]] = (
     ({"scopes": scopes_of(scopes_of("account:read"))}, "scopes[0]"),
     ({"scopes": scopes_of("keys:write"), "origins": ["https://a.example"]}, "scopes"),
     ({"origins": ["https://A.example"]}, "origins[0]"),
-    ({"subaccount_index": 1}, "subaccount_index"),
+    ({"subaccount_index": 2**31}, "subaccount_index"),
     ({"expires_at": timestamp(START_NS)}, "expires_at"),
     ({"expires_at": Timestamp(seconds=2**62)}, "expires_at"),
     ({"expires_at": Timestamp(seconds=2_000_000_000, nanos=-1)}, "expires_at"),

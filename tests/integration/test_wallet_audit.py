@@ -8,7 +8,7 @@ import pytest
 
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
-from tests.integration.wallet_support import AUDITS, QUERIES, WalletWorld, open_wallet
+from tests.integration.wallet_support import AUDITS, WalletWorld, open_wallet
 
 # Corruption that no statement can cause while the rules are on, and the audits that must see it.
 _CORRUPTION: Final = {
@@ -45,10 +45,10 @@ _CORRUPTION: Final = {
     "a hold without held": (
         """
         INSERT INTO hold
-        SELECT gen_random_uuid(), wallet_id, asset_id, 'WITHDRAWAL', gen_random_uuid(), 1, 1, 1 FROM balance
+        SELECT wallet_id, wallet_id, asset_id, 'WITHDRAWAL', wallet_id, 1, 1, 1 FROM balance
          WHERE floor = 0
         """,
-        {"audit_holds_equal_held"},
+        {"audit_holds_equal_held", "audit_withdrawals_hold_what_they_need"},
     ),
     "a deposit without its reference": ("DELETE FROM funding", {"audit_deposits_are_booked"}),
     "a reference without its deposit": (
@@ -80,7 +80,7 @@ async def world(database_factory: DatabaseFactory, clock: FakeClock, ids: Counti
 
 async def test_audit_finds_nothing_in_sound_books(world: WalletWorld) -> None:
     """What the service has booked is sound, and there is an audit for it."""
-    assert len(AUDITS) == 15
+    assert len(AUDITS) == 18
     assert await world.broken_rules() == []
 
 
@@ -97,8 +97,8 @@ async def test_audit_names_the_row_that_breaks_the_books(world: WalletWorld, nam
         await connection.close()
 
     seen = {}
-    for audit in AUDITS:
-        rows = await world.database.fetch(getattr(QUERIES, audit))
+    for audit, sql in AUDITS.items():
+        rows = await world.database.fetch(sql)
         if rows:
             seen[audit] = [(row["subject"], row["problem"]) for row in rows]
 

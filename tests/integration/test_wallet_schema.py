@@ -16,8 +16,9 @@ import pytest
 from chassis.testing.databases import DatabaseFactory, TemplateDatabases
 from chassis.testing.fakes import CountingIds, FakeClock
 from services.wallet.domain.deposit import rail_wallet
-from tests.integration.wallet_rules import HOLD, NO_RIGHT, REFUSED, insert, post
-from tests.integration.wallet_support import WalletWorld, open_wallet
+from tests.integration.wallet_rules import NO_RIGHT, REFUSED, post
+from tests.integration.wallet_support import ADDRESS_WAIT_SECONDS, WalletWorld, open_wallet
+from tests.integration.withdrawal_support import REJECTED, open_withdrawals
 
 _SERVICE: Final = Path(__file__).parents[2] / "services" / "wallet"
 
@@ -35,7 +36,7 @@ async def world(template_databases: TemplateDatabases) -> AsyncIterator[WalletWo
     One for all tests here: none of them leaves anything behind, or it has failed.
     """
     factory, clock = DatabaseFactory(template_databases), FakeClock()
-    world = await open_wallet(factory, clock, CountingIds(clock))
+    world = await open_withdrawals(factory, clock, CountingIds(clock))
     await world.administer(
         "INSERT INTO asset (code, scale, class) VALUES ('PLAY', 6, 'TEST'), ('SPARE', 6, 'TEST')"
     )
@@ -45,13 +46,18 @@ async def world(template_databases: TemplateDatabases) -> AsyncIterator[WalletWo
     references = (text for text in map(str, itertools.count()) if _shard_name(text) == _shard_name("0"))
     for asset in ("USDC", "USDC", "PLAY"):
         await world.deposit(wallet_id, "50", next(references), asset=asset)
-    await world.administer(insert("hold", HOLD.format(original=10, remaining=5, ended="NULL")))
-    await world.administer(insert("hold", HOLD.format(original=10, remaining=0, ended=1)))
-    await world.administer("UPDATE balance SET held = 5 WHERE floor = 0 AND asset_id = 1")
+    await world.add_as_project(caller)
+    world.clock.advance(seconds=ADDRESS_WAIT_SECONDS)
+    await world.withdraw(caller, wallet_id, "0.000005")
+    rejected = await world.withdraw(caller, wallet_id, "0.00001")
+    await world.settle(rejected.withdrawal_id, REJECTED)
     await world.administer(
-        "INSERT INTO request VALUES (gen_random_uuid(), 'm', gen_random_uuid(), $1, 'o', '', 1)",
+        "INSERT INTO request VALUES ($2, gen_random_uuid(), 6, $1, $1, 'request_completed', 1, NULL, '')",
         b"x" * 32,
+        caller.account_id,
     )
+    await world.administer("INSERT INTO signer VALUES ($1, $2, true)", caller.account_id, b"x" * 32)
+    await world.fence.require_signatures(caller.account())
     await world.delete(caller, (await world.create(caller)).wallet_id)
     assert await world.broken_rules() == []
     yield world
@@ -124,14 +130,6 @@ async def test_posting_as_the_rules_want_it_is_accepted(service: Connection) -> 
     """The statement that the refused ones are variations of is itself in order."""
     async with _undone(service):
         assert await service.execute(post()) == "INSERT 0 2"
-
-
-async def test_hold_shrinks_and_ends(service: Connection) -> None:
-    """What a hold may do: keep less, and at zero be over."""
-    async with _undone(service):
-        await service.execute("UPDATE hold SET remaining = 3 WHERE remaining = 5")
-        await service.execute("UPDATE hold SET remaining = 0, ended_at_ns = 9 WHERE remaining = 3")
-        assert await service.fetchval("SELECT count(*) FROM hold WHERE ended_at_ns IS NOT NULL") == 2
 
 
 @asynccontextmanager

@@ -44,6 +44,10 @@ _CORRUPTION: Final = {
         """,
         {"orders_keep_what_they_need", "holds_equal_held"},
     ),
+    "an order lowered but not its hold": (
+        "UPDATE ord SET shares = shares - 10000 WHERE status IN ('OPEN', 'PARTIAL')",
+        {"orders_keep_what_they_need"},
+    ),
     "a hold without its order": (
         "UPDATE hold SET reference = gen_random_uuid()",
         {"orders_keep_what_they_need"},
@@ -167,7 +171,7 @@ async def test_audit_names_the_row_that_breaks_a_rule(world: TradingWorld, name:
         await connection.execute("SET session_replication_role = replica")
         for row in await connection.fetch(
             "SELECT conrelid::regclass AS owner, conname FROM pg_constraint"
-            " WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+            " WHERE contype = 'c' AND connamespace = 'public'::regnamespace AND coninhcount = 0"
         ):
             await connection.execute(f"ALTER TABLE {row['owner']} DROP CONSTRAINT {row['conname']}")
         await connection.execute(sql)

@@ -18,10 +18,12 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _COPY_ORDER: Final = """
     INSERT INTO ord (order_id, market_id, seq, wallet_id, account_id, asset_id, outcome, side, type,
                      time_in_force, amount, units, price, shares, filled, notional, fee_accrued,
-                     fee_charged, status, client_order_id, expires_at_ns, created_at_ns, updated_at_ns)
+                     fee_charged, status, client_order_id, expires_at_ns, created_at_ns, updated_at_ns,
+                     post_only, request_id, processed_at_ns, replaced_order_id)
     SELECT gen_random_uuid(), market_id, {seq}, wallet_id, account_id, asset_id, outcome, side, {kind},
            {time_in_force}, amount, units, {price}, shares, {filled}, notional, {accrued}, fee_charged,
-           {status}, {client_order_id}, {expires}, 1, 1
+           {status}, {client_order_id}, {expires}, 1, 1, false, {request}, {processed},
+           {replaced}
       FROM ord WHERE status = 'CANCELED'
 """
 
@@ -38,6 +40,9 @@ def order(**changed: str) -> str:
         "status": "status",
         "client_order_id": "NULL",
         "expires": "NULL",
+        "request": "NULL",
+        "processed": "NULL",
+        "replaced": "NULL",
     }
     return _COPY_ORDER.format(**good | changed)
 
@@ -59,6 +64,14 @@ def fill(**changed: str) -> str:
         "notional": "price",
     }
     return _FILL.format(**good | changed)
+
+
+_REQUEST: Final = "'0190aaaa-bbbb-7ccc-8ddd-eeeeffff0001'"
+
+
+def twice(**changed: str) -> str:
+    """Two such orders at once."""
+    return f"{order(**changed)}; {order(seq='98', **changed)}"
 
 
 # What is refused to everybody, and the constraint that says so.
@@ -97,10 +110,39 @@ _REFUSED: Final = {
         "ord_terminal_is_frozen",
     ),
     "order's price changed": ("UPDATE ord SET price = 1000 WHERE status = 'OPEN'", "ord_facts_are_fixed"),
-    "order's shares changed": (
-        "UPDATE ord SET shares = shares + 1 WHERE status = 'OPEN'",
+    "order's amount changed": (
+        "UPDATE ord SET amount = amount - 1 WHERE status = 'OPEN'",
         "ord_facts_are_fixed",
     ),
+    "order given to a request": (
+        "UPDATE ord SET request_id = order_id, processed_at_ns = 1 WHERE status = 'OPEN'",
+        "ord_facts_are_fixed",
+    ),
+    "order's shares raised": (
+        "UPDATE ord SET shares = shares + 1 WHERE status = 'OPEN'",
+        "ord_shares_only_shrink",
+    ),
+    "order's shares lowered at its end": (
+        "UPDATE ord SET shares = shares - 1, status = 'CANCELED' WHERE status = 'OPEN'",
+        "ord_shares_only_shrink",
+    ),
+    "order's shares lowered with a fill": (
+        "UPDATE ord SET shares = shares - 1, filled = filled + 1 WHERE status = 'PARTIAL'",
+        "ord_shares_only_shrink",
+    ),
+    "order for less than it got": (
+        "UPDATE ord SET shares = filled - 1 WHERE status = 'PARTIAL'",
+        "ord_filled_range",
+    ),
+    "order of a request at no time": (order(request="gen_random_uuid()"), "ord_request_has_its_time"),
+    "orders of one request": (twice(request=_REQUEST, processed="1"), "ord_request_unique"),
+    "orders in one's stead": (twice(replaced="order_id"), "ord_replaced_once"),
+    "order in its own stead": (
+        "UPDATE ord SET replaced_order_id = order_id WHERE status = 'OPEN'",
+        "ord_facts_are_fixed",
+    ),
+    "order in nobody's stead": (order(replaced="gen_random_uuid()"), "ord_replaced_exists"),
+    "order at a time of no request": (order(processed="1"), "ord_request_has_its_time"),
     "order given away": (
         "UPDATE ord SET wallet_id = gen_random_uuid() WHERE status = 'OPEN'",
         "ord_facts_are_fixed",
@@ -174,7 +216,7 @@ _REFUSED: Final = {
             " SELECT gen_random_uuid(), wallet_id, asset_id, 'ORDER', gen_random_uuid(), 1, 1, 1"
             " FROM balance WHERE floor = 0 LIMIT 1"
         ),
-        "hold_of_order_has_its_id",
+        "hold_has_its_reference_as_id",
     ),
     "hold ended before its order": (
         "UPDATE hold SET remaining = 0, ended_at_ns = 9 WHERE remaining > 0",

@@ -139,12 +139,11 @@ async def test_create_and_update_refuse_a_name_out_of_bounds(world: WalletWorld,
         assert [detail.path for detail in error.details] == ["name"]
 
 
-async def test_create_refuses_another_subaccount(world: WalletWorld) -> None:
-    """There is only subaccount 0 so far."""
-    error = await refusal(world.create(world.caller(), subaccount_index=1))
-
-    assert error.code is Code.VALIDATION_ERROR
-    assert [detail.path for detail in error.details] == ["subaccount_index"]
+@pytest.mark.parametrize("index", [1, 2**31, 2**32 - 1])
+async def test_create_refuses_a_subaccount_that_is_not_there(world: WalletWorld, index: int) -> None:
+    """Nothing is made then, not even the account's first subaccount."""
+    assert await code_of(world.create(world.caller(), subaccount_index=index)) is Code.SUBACCOUNT_NOT_FOUND
+    assert await world.administer("SELECT FROM subaccount") == []
 
 
 async def test_create_stops_at_the_cap(
@@ -248,13 +247,17 @@ async def test_wallet_out_of_reach_is_the_same_404_everywhere(world: WalletWorld
 
 
 async def test_pinned_credential_sees_only_its_subaccount(world: WalletWorld) -> None:
-    """A credential pinned to subaccount 0 sees all of it; one pinned elsewhere sees and makes nothing."""
+    """A credential pinned to subaccount 0 sees all of it; one pinned to where nothing is makes nothing."""
     caller = world.caller()
+    nowhere = world.caller(subaccount_index=1)
+    assert await world.list_wallets(nowhere) == []
+    assert await world.administer("SELECT FROM wallet") == []
     wallets = await world.list_wallets(caller)
     pinned_here = world.caller(account_id=caller.account_id, subaccount_index=0)
     pinned_elsewhere = world.caller(account_id=caller.account_id, subaccount_index=1)
 
     assert await world.list_wallets(pinned_here) == wallets
     assert await world.list_wallets(pinned_elsewhere) == []
-    assert await code_of(world.create(pinned_elsewhere)) is Code.WALLET_NOT_FOUND
+    assert await code_of(world.create(pinned_elsewhere)) is Code.SUBACCOUNT_NOT_FOUND
+    assert await code_of(world.create(pinned_elsewhere, subaccount_index=0)) is Code.WALLET_NOT_FOUND
     assert (await world.create(pinned_here)).position == 2

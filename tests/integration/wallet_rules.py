@@ -2,7 +2,7 @@
 
 The statements are written for the world of `test_wallet_schema.py`: one account wallet with 100 USDC
 and 50 PLAY, its rail's one wallet with as much below zero, an open hold of 5 and one that has ended,
-and a deleted wallet.
+a deleted wallet, a recorded request and a revoked signer.
 """
 # ruff: noqa: S608 - SQL of tests, put together from constants of this file
 
@@ -75,10 +75,15 @@ def insert(table: str, values: str) -> str:
     return f"INSERT INTO {table} SELECT {values} FROM {source}"
 
 
-HOLD: Final = (
-    "gen_random_uuid(), wallet_id, 1, 'WITHDRAWAL', gen_random_uuid(), {original}, {remaining}, 1, {ended}"
-)
+# A hold has the id of what it is for; there is nothing of the wallet's id.
+HOLD: Final = "wallet_id, wallet_id, 1, 'WITHDRAWAL', wallet_id, {original}, {remaining}, 1, {ended}"
 OF_THE_ACCOUNT: Final = "FROM wallet WHERE wallet.wallet_id = balance.wallet_id AND kind = 'ACCOUNT'"
+
+# Another row like the one there is, but for its signer.
+_REQUEST: Final = (
+    "INSERT INTO request (account_id, request_id, request_type, public_key, digest, status, processed_at_ns,"
+    " outcome) SELECT account_id, gen_random_uuid(), 6, {key}, {digest}, status, 1, '' FROM request"
+)
 
 # What is refused to everybody, and the constraint that says so.
 REFUSED: Final = {
@@ -93,7 +98,7 @@ REFUSED: Final = {
     "entry changed": ("UPDATE entry SET amount = 1", "entry_is_append_only"),
     "entry deleted": ("DELETE FROM entry", "entry_is_append_only"),
     "entry truncated": ("TRUNCATE entry", "entry_is_append_only"),
-    "request changed": ("UPDATE request SET outcome = ''", "request_is_append_only"),
+    "request changed": ("UPDATE request SET status = 'x'", "request_is_append_only"),
     "request deleted": ("DELETE FROM request", "request_is_append_only"),
     "request truncated": ("TRUNCATE request", "request_is_append_only"),
     "funding changed": ("UPDATE funding SET amount = 1", "funding_is_append_only"),
@@ -102,6 +107,21 @@ REFUSED: Final = {
     "audit changed": ("UPDATE audit SET action = ''", "audit_is_append_only"),
     "audit deleted": ("DELETE FROM audit", "audit_is_append_only"),
     "audit truncated": ("TRUNCATE audit", "audit_is_append_only"),
+    "signer deleted": ("DELETE FROM signer", "signer_stays"),
+    "signer truncated": ("TRUNCATE signer", "signer_stays"),
+    "signer no longer revoked": ("UPDATE signer SET revoked = false", "signer_stays_revoked"),
+    "signer moved": ("UPDATE signer SET account_id = gen_random_uuid()", "signer_identity_is_fixed"),
+    "signature rule deleted": ("DELETE FROM signature_rule", "signature_rule_stays"),
+    "signature rule truncated": ("TRUNCATE signature_rule", "signature_rule_stays"),
+    "signatures no longer required": (
+        "UPDATE signature_rule SET required = false",
+        "signature_rule_stays_required",
+    ),
+    "signature rule moved": (
+        "UPDATE signature_rule SET account_id = gen_random_uuid()",
+        "signature_rule_account_is_fixed",
+    ),
+    "subaccount named with nothing": ("UPDATE subaccount SET name = ''", "subaccount_name_length"),
     "subaccount deleted": ("DELETE FROM subaccount", "subaccount_stays"),
     "subaccount truncated": ("TRUNCATE subaccount CASCADE", "subaccount_stays"),
     "subaccount twice": ("INSERT INTO subaccount SELECT * FROM subaccount", "subaccount_pkey"),
@@ -222,12 +242,13 @@ REFUSED: Final = {
         insert("hold", HOLD.format(original=0, remaining=0, ended=1)),
         "hold_original_positive",
     ),
-    "two holds for one order": (
+    "two holds for one withdrawal": ("INSERT INTO hold SELECT * FROM hold", "hold_pkey"),
+    "hold of another name than what it is for": (
         (
             "INSERT INTO hold SELECT gen_random_uuid(), wallet_id, asset_id, purpose, reference, 1, 1, 1"
             " FROM hold"
         ),
-        "hold_reference_unique",
+        "hold_has_its_reference_as_id",
     ),
     "a reference booked twice": (
         (
@@ -250,13 +271,14 @@ REFUSED: Final = {
         ),
         "funding_amount_positive",
     ),
-    "a request id twice": ("INSERT INTO request SELECT * FROM request", "request_id_unique"),
+    "a request id twice": ("INSERT INTO request SELECT * FROM request", "request_default_pkey"),
     "a request with half a digest": (
-        (
-            "INSERT INTO request SELECT account_id, method, gen_random_uuid(), '', outcome, answer, 1"
-            " FROM request"
-        ),
+        _REQUEST.format(key="public_key", digest="'x'"),
         "request_digest_length",
+    ),
+    "a request that ran and nobody signed": (
+        _REQUEST.format(key="NULL", digest="digest"),
+        "request_never_ran_has_no_signer",
     ),
 }
 
@@ -267,7 +289,7 @@ NO_RIGHT: Final = (
         for table, column in (
             ("txn", "seq"),
             ("entry", "leg"),
-            ("request", "method"),
+            ("request", "status"),
             ("funding", "rail"),
             ("audit", "action"),
             ("asset", "scale"),
@@ -280,7 +302,7 @@ NO_RIGHT: Final = (
     ),
     *(
         f"{verb} {table}"
-        for table in ("balance", "hold", "wallet", "subaccount")
+        for table in ("balance", "hold", "wallet", "subaccount", "signer", "signature_rule", "signed_account")
         for verb in ("DELETE FROM", "TRUNCATE")
     ),
     "SELECT * FROM audit",
@@ -291,6 +313,9 @@ NO_RIGHT: Final = (
     "UPDATE balance SET wallet_id = gen_random_uuid()",
     "UPDATE hold SET original = 1",
     "UPDATE subaccount SET account_id = gen_random_uuid()",
+    "UPDATE subaccount SET name = 'x'",
+    "SELECT maintain_requests(1)",
+    "DELETE FROM request_default",
     "ALTER TABLE entry DISABLE TRIGGER ALL",
     "ALTER TABLE entry DROP CONSTRAINT entry_version_unique",
     "DROP TABLE entry",

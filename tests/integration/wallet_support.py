@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from chassis.db.queries import load_queries
 from chassis.db.tx import Database
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
@@ -21,15 +19,20 @@ from chassis.testing.databases import DatabaseFactory, FreshDatabase
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.common.v1.passport_pb2 import ACCOUNT_STATUS_ACTIVE, PROJECT_STATUS_ACTIVE
 from sealgate.wallet.v1 import operator_pb2, wallet_pb2
+from services.wallet.domain.withdrawal import Rail
 from services.wallet.storage import CONSTRAINT_ERRORS, DepositStorage, WalletStorage
+from services.wallet.storage_audit import AUDIT_STATEMENTS
 from services.wallet.storage_listings import ListingStorage
 from services.wallet.storage_markets import MarketStorage
 from services.wallet.storage_orders import OrderStorage
+from services.wallet.storage_withdrawals import DestinationStorage, WithdrawalStorage, WithdrawalTerms
 from services.wallet.transport.operator import OperatorServicer
 from services.wallet.transport.wallet import WalletServicer
 
-QUERIES: Final = load_queries(Path(__file__).parents[2] / "services" / "wallet" / "queries.sql")
-AUDITS: Final = tuple(sorted(name for name in QUERIES.names if name.startswith("audit_")))
+# How withdrawals go in tests.
+ADDRESS_WAIT_SECONDS: Final = 3600
+TERMS: Final = WithdrawalTerms(rail=Rail.EMBEDDED, delay_seconds=10, limit_per_day=1000)
+AUDITS: Final = {f"audit_{name}": sql for name, sql in AUDIT_STATEMENTS.items()}
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -58,7 +61,11 @@ class WalletWorld:
         self.markets = MarketStorage(fresh.database)
         self.orders = OrderStorage(fresh.database, clock, open_orders_count)
         self.listings = ListingStorage(fresh.database, self.markets)
-        self.operator = OperatorServicer(self.deposits, self.markets, self.orders, clock, ids)
+        self.destinations = DestinationStorage(fresh.database, ADDRESS_WAIT_SECONDS)
+        self.withdrawals = WithdrawalStorage(fresh.database, clock, ids, TERMS)
+        self.operator = OperatorServicer(
+            self.deposits, self.withdrawals, self.markets, self.orders, clock, ids
+        )
 
     @property
     def database(self) -> Database:
@@ -183,8 +190,8 @@ class WalletWorld:
     async def broken_rules(self) -> list[str]:
         """What the audit finds, over all books; empty when they are sound."""
         found = []
-        for name in AUDITS:
-            rows = await self.database.fetch(getattr(QUERIES, name))
+        for name, sql in AUDITS.items():
+            rows = await self.database.fetch(sql)
             found += [f"{name}: {row['subject']}: {row['problem']}" for row in rows]
         return found
 

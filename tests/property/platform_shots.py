@@ -1,4 +1,4 @@
-"""Requests to every route that would be good but for one thing, and the world they are shot at."""
+"""Requests to every route that nobody signs, good but for one thing, and the world they are shot at."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from typing import Any, Final
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.methods import Effect, HttpBinding, Method
 from edge.config import SERVICES
 from edge.routes import load_methods, variable_names
-from tests.cluster import DESCRIPTOR
+from tests.cluster import AUDIENCE, DESCRIPTOR
 from tests.platform_support import (
     UNKNOWN_ID,
     UNKNOWN_SECRET,
     World,
     good,
     make_world,
+    usable_address,
 )
+from tests.signing_support import base64_of, key_pair, possession, request_id_at
 
-METHODS: Final = load_methods(DESCRIPTOR, [name for names in SERVICES.values() for name in names])
+METHODS: Final = [
+    method
+    for method in load_methods(DESCRIPTOR, [name for names in SERVICES.values() for name in names])
+    if not method.is_signed
+]
 ROUTES: Final = [(method, binding) for method in METHODS for binding in method.bindings]
-JWKS: Final = "/.well-known/jwks.json"
 QUICK: Final = settings(
     deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -36,6 +42,7 @@ class Target:
 
     world: World
     ids: dict[str, str] = field(default_factory=dict)
+    withdrawing_key: str = ""
 
     async def renew(self) -> None:
         """Another world, and its values for every path variable."""
@@ -43,13 +50,20 @@ class Target:
         path = "/api/v1/project/api-key"
         spare = good(await self.world.by_project("POST", path), 201)
         trading = await self.world.trading()
+        cluster, account_id = self.world.cluster, self.world.tenant.account_id
+        await usable_address(cluster, account_id, ADDRESS)
+        scopes = ["wallet:read", "withdrawals:write"]
+        self.withdrawing_key = (await cluster.api_key(self.world.tenant, scopes=scopes))["secret_key"]
         self.ids = {
             "trading_wallet_id": trading.wallet_id,
             "order_id": trading.order_id,
             "condition_id": trading.condition_id,
             "token_id": trading.token_id,
             "spare_key": spare["public_key"],
-            "account_id": self.world.tenant.account_id,
+            "account_id": account_id,
+            "request_id": str(request_id_at(cluster.clock.now_ns() - 60 * NANOSECONDS_PER_SECOND)),
+            "chain": "POL",
+            "possession_signature": base64_of(possession(MASTER, AUDIENCE, account_id)),
             "session_id": self.world.session_id,
             "public_key": self.world.public_key,
             "wallet_id": await self.world.wallet_id(),
@@ -62,7 +76,8 @@ class Target:
         """
         if "ProjectApiKey" in method.full_name:
             return self.ids["spare_key"]
-        if "OrderService" in method.full_name and name == "wallet_id":
+        with_money = ("OrderService", "CreateWithdrawal")
+        if name == "wallet_id" and any(part in method.full_name for part in with_money):
             return self.ids["trading_wallet_id"]
         return self.ids[name]
 
@@ -74,6 +89,7 @@ class Target:
             "session": {"authorization": f"Bearer {world.token}"},
             "key": {"x-api-key": world.secret_key},
             "bearer key": {"authorization": f"Bearer {world.secret_key}"},
+            "withdrawing key": {"x-api-key": self.withdrawing_key},
             "unknown key": {"x-api-key": UNKNOWN_SECRET},
             "bad token": {"authorization": f"Bearer {world.token[:-2]}"},
             "two": {"x-api-key": world.secret_key, "x-project-api-key": world.tenant.project_key},
@@ -83,12 +99,17 @@ class Target:
 
 def right_kind(method: Method) -> str:
     """A credential that the method takes."""
+    if method.scope == "withdrawals:write":
+        return "withdrawing key"
     return {1: "project", 2: "session"}.get(min(method.accepts, default=0), "nobody")
 
 
 def costs_the_world(method: Method) -> bool:
     """Whether a call can have taken something that further shots need."""
-    taking = ("RefreshSession", "SetAccountStatus", "RotateAccountApiKey", "DeleteWallet")
+    taking = (
+        *("RefreshSession", "SetAccountStatus", "RotateAccountApiKey", "DeleteWallet"),
+        *("RegisterMasterKey", "CreateWithdrawal"),
+    )
     return method.effect is Effect.REVOKE or method.full_name.endswith(taking)
 
 
@@ -158,6 +179,11 @@ DECIMALS: Final = st.sampled_from(
 ) | st.decimals(0, 1000, places=3).map(str)
 # Stands for a token of the world's own, which is not known before it is made.
 OWN_TOKEN: Final = "the world's own token"
+# Stands for the signature of the key below for the world's account.
+OWN_POSSESSION: Final = base64_of(bytes(64))
+MASTER: Final = key_pair("a first master key")
+ADDRESS: Final = "0x" + "5f" * 20
+OWN_VALUES: Final = {"token_id": OWN_TOKEN, "possession_signature": OWN_POSSESSION}
 # A good value of each member of a body or query, and what else about right might be there.
 MEMBERS: Final[dict[str, tuple[object, st.SearchStrategy[Any]]]] = {
     "metadata": ({"a": [1, {"b": None}]}, st.dictionaries(TEXTS, ANYTHING, max_size=3)),
@@ -187,6 +213,11 @@ MEMBERS: Final[dict[str, tuple[object, st.SearchStrategy[Any]]]] = {
     "post_only": (True, st.booleans()),
     "reduce_only": (False, st.booleans()),
     "client_order_id": (None, TEXTS),
+    "public_key": (MASTER.text, TEXTS | st.binary(max_size=40).map(base64_of)),
+    "possession_signature": (OWN_POSSESSION, TEXTS | st.binary(max_size=70).map(base64_of)),
+    "token": ("USDC", TEXTS),
+    "chain": ("POL", TEXTS),
+    "address": (ADDRESS, TEXTS | st.just(ADDRESS.upper())),
     "not_after": (1_790_000_000, ODD_NUMBERS | st.integers(0, 2**40)),
 }
 ODD_MEMBERS: Final = {
@@ -207,7 +238,10 @@ ODD_HEADERS: Final = st.dictionaries(
     min_size=1,
     max_size=2,
 )
-CREDENTIALS: Final = ("project", "session", "key", "bearer key", "unknown key", "bad token", "two", "nobody")
+CREDENTIALS: Final = (
+    *("project", "session", "key", "bearer key", "withdrawing key"),
+    *("unknown key", "bad token", "two", "nobody"),
+)
 VERBS: Final = ("HEAD", "PATCH", "OPTIONS", "GET", "DELETE", "POST", "PUT")
 # What else can be odd about a request than the value of a member.
 ODDITIES: Final = st.sampled_from(["more", "body", "bytes", "id", "query", "header", "credential", "verb"])
@@ -271,8 +305,8 @@ class Shot:
             return self.body
         if not self.binding.has_body:
             return b""
-        own_token = {"token_id": target.ids["token_id"]} if self.members.get("token_id") == OWN_TOKEN else {}
-        return json.dumps(self.members | own_token).encode()
+        own = {name: target.ids[name] for name, mark in OWN_VALUES.items() if self.members.get(name) == mark}
+        return json.dumps(self.members | own).encode()
 
 
 def good_shot(method: Method, binding: HttpBinding) -> Shot:

@@ -20,8 +20,9 @@ from chassis.errors import Code, SealgateError
 from chassis.keyring import KeyRing, SigningKey
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
+from sealgate.keys.v1.signer_facts_pb2 import SignerFacts
 from services.auth.domain.account import AccountStatus
-from services.auth.domain.exchange import CredentialKind, DeadKey, LiveApiKey
+from services.auth.domain.exchange import CredentialKind, DeadKey, LiveApiKey, LiveDeviceKey
 from services.auth.domain.session import Session
 from services.auth.exchange import CredentialExchange
 from services.auth.ports import AccountRef
@@ -117,6 +118,12 @@ class NoKeys:
     """No session ever asks the keys service."""
 
     async def resolve(self, public_key: bytes, kind: CredentialKind) -> DeadKey | LiveApiKey:
+        raise AssertionError("keys was asked")
+
+    async def resolve_device(self, digest: bytes) -> DeadKey | LiveDeviceKey:
+        raise AssertionError("keys was asked")
+
+    async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
         raise AssertionError("keys was asked")
 
     async def fence(self, account_id: uuid.UUID, account_version: int) -> None:

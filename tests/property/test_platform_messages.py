@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.property.platform_shots import (
     METHODS,
     ODD_NUMBERS,
     ORIGINS,
+    OWN_POSSESSION,
     OWN_TOKEN,
     QUICK,
     SCOPES,
@@ -53,6 +55,7 @@ INT64: Final = INT32 | st.sampled_from([2**63 - 1, -(2**63), 253_402_300_799, 1_
 WIRE_VALUES: Final[dict[int, st.SearchStrategy[Any]]] = {
     FieldDescriptor.TYPE_STRING: WIRE_TEXTS,
     FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_BYTES: st.binary(max_size=70),
     FieldDescriptor.TYPE_DOUBLE: st.floats() | ODD_NUMBERS.map(float),
     FieldDescriptor.TYPE_ENUM: INT32,
     FieldDescriptor.TYPE_INT32: INT32,
@@ -145,6 +148,8 @@ async def test_any_message_is_answered_by_the_contract(target: Target, call: tup
         setattr(message, name, target.own_id(shot.method, name))
     if getattr(message, "token_id", "") == OWN_TOKEN:
         message.token_id = target.ids["token_id"]
+    if getattr(message, "possession_signature", b"") == b64decode(OWN_POSSESSION):
+        message.possession_signature = b64decode(target.ids["possession_signature"])
     rpc: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = target.world.cluster.public[
         shot.method.full_name.split(".")[1]
     ].unary_unary(shot.method.full_name)

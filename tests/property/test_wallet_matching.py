@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Code, SealgateError
+from services.wallet.domain.amendment import Amendment
 from services.wallet.domain.market import ONE, Market, MarketStatus, Outcome, Terms, worth
 from services.wallet.domain.order import (
     AmountUnits,
@@ -51,6 +52,15 @@ class _Step:
     worst: bool
     post_only: bool
     reduce_only: bool
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change of an open order: its price in ticks, and the lots that it still waits for; None stays."""
+
+    which: int
+    ticks: int | None
+    lots: int | None
 
 
 # Most orders wait, so that the others find something.
@@ -102,10 +112,16 @@ _quotes = st.builds(
 _ends = st.tuples(
     st.sampled_from((OrderStatus.CANCELED, OrderStatus.EXPIRED)), st.integers(0, 9), st.integers(1, 3)
 )
+_changes = st.builds(
+    _Change,
+    which=st.sampled_from((0, 0, 0, 1, 2, 3, 5)),
+    ticks=st.sampled_from((None, None, 1, 3, 4, 5, 6, 7, 9)),
+    lots=st.sampled_from((None, 0, 1, 1, 1, 2, 3, 6, 30)),
+)
 _steps = st.builds(
     list.__add__,
     st.lists(_quotes, min_size=4, max_size=12),
-    st.lists(st.one_of(*[_orders] * 9, _ends), min_size=8, max_size=30),
+    st.lists(st.one_of(*[_orders] * 7, *[_changes] * 3, _ends), min_size=8, max_size=30),
 )
 # Of each wallet quarters of a lot's worth of USDC, and lots of pairs: plenty, or some lack one or both.
 _purses = st.sampled_from(
@@ -140,12 +156,14 @@ class _World:
             self.model.collateral += shares
         self.total = self._cash_posted()
 
-    def run(self, number: int, step: _Step | tuple[OrderStatus, int, int]) -> None:
+    def run(self, number: int, step: _Step | _Change | tuple[OrderStatus, int, int]) -> None:
         """Does a step in both and compares."""
         if isinstance(step, _Step):
             order = self._order(step)
             if order is not None:
                 self._place(number, step, order)
+        elif isinstance(step, _Change):
+            self._amend(number, step)
         else:
             self._end(*step)
         self._compare()
@@ -228,6 +246,23 @@ class _World:
         for row in rows:
             self.model.end(row.taker.order_id.int, status.value)
         self.ledger.end([row.taker.order_id for row in rows], status)
+
+    def _amend(self, number: int, step: _Change) -> None:
+        terms = self.ledger.market.terms
+        # There are few that got a part of their shares, and they are those that can go wrong.
+        rows = sorted(self.ledger.open(), key=lambda row: row.change.filled == 0)
+        if not rows or step == replace(step, ticks=None, lots=None):
+            return
+        row = rows[step.which % len(rows)]
+        order_id = row.taker.order_id
+        price = None if step.ticks is None else step.ticks * terms.tick
+        shares = None if step.lots is None else row.change.filled + step.lots * terms.lot
+        refused: str | None = None
+        try:
+            self.ledger.amend(order_id, Amendment(price, shares), uuid.UUID(int=number))
+        except SealgateError as error:
+            refused = error.code.value
+        assert refused == self.model.amend(order_id.int, number, price, shares)
 
     def _order(self, step: _Step) -> NewOrder | None:
         """The order of a step, None where the market would not take it."""

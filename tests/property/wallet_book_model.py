@@ -117,6 +117,26 @@ class BookModel:
         (entry,) = [entry for entry in self.open() if entry.number == number]
         entry.status = status
 
+    def amend(self, number: int, new_number: int, limit: int | None, shares: int | None) -> str | None:
+        """Lowers an open order where it stands, or takes it out and places another for its rest."""
+        (entry,) = [entry for entry in self.open() if entry.number == number]
+        limit = entry.ask.limit if limit is None else limit
+        shares = entry.shares if shares is None else shares
+        if (limit, shares) == (entry.ask.limit, entry.shares):
+            return "VALIDATION_ERROR"
+        if shares <= entry.got:
+            return "AMOUNT_OUT_OF_RANGE"
+        if limit == entry.ask.limit and shares < entry.shares:
+            entry.shares = shares
+            return None
+        before = self._copied()
+        entry.status = "CANCELED"
+        ask = replace(entry.ask, limit=limit, worst=limit, shares=shares - entry.got, reduce_only=False)
+        refusal = self._place(new_number, ask)
+        if refusal is not None:
+            self.__dict__.update(before)
+        return refusal
+
     def open(self) -> list[Entry]:
         """Orders that rest, oldest first."""
         return [entry for entry in self.orders if entry.status in ("OPEN", "PARTIAL")]

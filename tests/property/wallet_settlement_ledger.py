@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 
+from services.wallet.domain.amendment import Amendment, Decrease, OpenOrder, amended
 from services.wallet.domain.market import BookSide, Market, mirrored, worth
 from services.wallet.domain.matching import RestingOrder
 from services.wallet.domain.order import NewOrder, OrderStatus, Side, book_side
@@ -20,6 +21,7 @@ from services.wallet.domain.settlement import (
     Taker,
     Trade,
     balances_involved,
+    decrease,
     end_orders,
     place,
 )
@@ -69,7 +71,7 @@ class Ledger:
         self.last_price: int | None = None
         self.volume = 0
 
-    def place(self, taker: Taker, order: NewOrder) -> Settlement:
+    def place(self, taker: Taker, order: NewOrder, replaced: RestingOrder | None = None) -> Settlement:
         """Matches and writes an order; raises what `place` raises, and then has written nothing."""
         resting = self.reach(order)
         keys = balances_involved(self.market, taker, order, resting)
@@ -81,6 +83,7 @@ class Ledger:
             resting,
             {key: self.balances[key] for key in keys if key in self.balances},
             {key: self.positions[key] for key in keys if key in self.positions},
+            replaced,
         )
         touched = {(change.wallet_id, change.asset_id) for change in settlement.updates + settlement.inserts}
         assert touched <= set(keys), "a balance that was not locked"
@@ -97,6 +100,18 @@ class Ledger:
         assert hold is None or hold.amount > 0
         self._write(settlement)
         return settlement
+
+    def amend(self, order_id: uuid.UUID, amendment: Amendment, new_order_id: uuid.UUID) -> Settlement:
+        """Changes an open order; raises what `amended` and `place` raise, with nothing written."""
+        row = self.rows[order_id]
+        draft, resting = row.order.draft, row.resting()
+        order = OpenOrder(resting, draft.time_in_force, draft.expires_at_ns, draft.post_only)
+        outcome = amended(order, amendment, self.market.terms)
+        if isinstance(outcome, Decrease):
+            settlement = decrease(resting, outcome.shares, self.market.terms)
+            self._write(settlement)
+            return settlement
+        return self.place(replace(row.taker, order_id=new_order_id), outcome, resting)
 
     def end(self, order_ids: list[uuid.UUID], status: OrderStatus) -> Settlement:
         """Ends open orders."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chassis.errors import ERROR_TABLE, Code, SealgateError
+from chassis.rpc.bad_credentials import BadCredentials
 from chassis.testing.fakes import FakeClock
-from services.auth.bad_credentials import BadCredentials
 
 ADDRESS = "192.0.2.1"
 

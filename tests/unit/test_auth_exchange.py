@@ -17,10 +17,12 @@ from services.auth.domain.exchange import (
     Grant,
     Holder,
     LiveApiKey,
+    LiveDeviceKey,
     SessionStanding,
     Standing,
     Tenant,
     admit_account_key,
+    admit_device_key,
     admit_project_key,
     admit_session,
 )
@@ -39,6 +41,7 @@ CLAIMS = TokenClaims(SESSION_ID, ACCOUNT_ID, PROJECT_ID)
 STANDING = SessionStanding(SESSION, TENANT, HOLDER)
 KEY = LiveApiKey("pk_1", PROJECT_ID, ACCOUNT_ID, ("wallet:read",), (PAGE,), 0, NOW + 10 * SECOND)
 PROJECT_KEY = LiveApiKey("pk_2", PROJECT_ID, None, (), (), None, None)
+DEVICE_KEY = LiveDeviceKey(uuid.UUID(int=4), PROJECT_ID, ACCOUNT_ID, 3, NOW + 10 * SECOND)
 
 SUSPENDED_PROJECT = replace(TENANT, status=ProjectStatus.SUSPENDED)
 CANCELLED_PROJECT = replace(TENANT, status=ProjectStatus.CANCELLED)
@@ -247,6 +250,45 @@ def test_project_key_refusals_come_in_the_fixed_order() -> None:
 def test_project_key_never_works_from_a_page(origin: str) -> None:
     """Not even from an origin that the project lists."""
     assert project_key_code(Standing(TENANT, None), origin=origin) is Code.ORIGIN_NOT_ALLOWED
+
+
+def device_key_code(standing: Standing | None, origin: str | None = None, now_ns: int = NOW) -> Code:
+    return code_of(lambda: admit_device_key(DEVICE_KEY, standing, origin, now_ns))
+
+
+def test_device_key_is_granted_reading_within_its_pin() -> None:
+    """The two scopes for reading and no other, whatever keys says of it."""
+    grant = admit_device_key(DEVICE_KEY, Standing(TENANT, HOLDER), PAGE, NOW)
+    assert grant == Grant(
+        kind=CredentialKind.DEVICE_KEY,
+        credential_id=str(DEVICE_KEY.device_key_id),
+        tenant=TENANT,
+        holder=HOLDER,
+        scopes=("account:read", "wallet:read"),
+        subaccount_index=3,
+        origin=PAGE,
+        expires_at_ns=NOW + 10 * SECOND,
+    )
+
+
+def test_device_key_refusals_come_in_the_fixed_order() -> None:
+    """Key, project, account, page: each is only told to who passed the ones before."""
+    evil = "https://evil.example"
+    everything = Standing(SUSPENDED_PROJECT, SUSPENDED_ACCOUNT)
+    assert device_key_code(everything, evil, NOW + 10 * SECOND) is Code.API_KEY_EXPIRED
+    assert device_key_code(None, evil) is Code.API_KEY_INVALID
+    assert device_key_code(Standing(TENANT, None), evil) is Code.API_KEY_INVALID
+    assert device_key_code(everything, evil) is Code.TENANT_SUSPENDED
+    assert device_key_code(Standing(CANCELLED_PROJECT, HOLDER), evil) is Code.SUBSCRIPTION_CANCELLED
+    assert device_key_code(Standing(TENANT, SUSPENDED_ACCOUNT), evil) is Code.ACCOUNT_SUSPENDED
+    assert device_key_code(Standing(TENANT, HOLDER), evil) is Code.ORIGIN_NOT_ALLOWED
+
+
+def test_device_key_works_until_the_instant_of_its_end() -> None:
+    """Auth's own clock counts too, should keys' be behind."""
+    standing = Standing(TENANT, HOLDER)
+    admit_device_key(DEVICE_KEY, standing, None, NOW + 10 * SECOND - 1)
+    assert device_key_code(standing, now_ns=NOW + 10 * SECOND) is Code.API_KEY_EXPIRED
 
 
 def test_passport_ends_after_thirty_seconds_but_never_past_its_credential() -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import socket
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chassis.testing.fakes import FakeClock
+from chassis.signing import payload_message, verify
+from chassis.testing.fakes import CountingIds, FakeClock
 from edge.routes import load_methods
 from tools.bench.floor_server import METHOD, SERVICE
 from tools.bench.load import Recorder, quantile, summary
 from tools.bench.phases import Round, chosen_round, http_request
 from tools.bench.processes import cpu_seconds, facts, machine_busy_seconds, memory_bytes
 from tools.bench.report import Findings, cpu_ms, json_lines, limit, ratio, text
+from tools.bench.signed_load import signed_requests, signed_status
 from tools.bench.stack import compile_descriptor
+from tools.bench.verify_load import verification
 from tools.bench.world import dealt
 
 ROUND = Round(
@@ -161,6 +166,44 @@ def test_request_is_whole_as_it_goes_over_the_wire() -> None:
     ]
     assert body == '{"a": 1}'
     assert http_request("GET", "/x", {}).endswith("\r\n\r\n")
+
+
+def test_signed_requests_differ_in_their_ids_and_are_signed_by_their_key(
+    ids: CountingIds,
+) -> None:
+    """Each of a connection's requests is a new one over the next of its bodies."""
+    plan = {"audience": "bench", "path": "/x", "request_type": 1}
+    account = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0001"
+    requests = signed_requests(plan, {"account_id": account, "seed": "07" * 32, "bodies": ["0a", "0b"]}, ids)
+    sent = [json.loads(next(requests).partition(b"\r\n\r\n")[2]) for _ in range(3)]
+    payloads = [base64.b64decode(one["payload"]) for one in sent]
+    assert [payload[24:] for payload in payloads] == [b"\x0a", b"\x0b", b"\x0a"]
+    assert len({payload[8:24] for payload in payloads}) == 3
+    for one, payload in zip(sent, payloads, strict=True):
+        message = payload_message("bench", uuid.UUID(account), payload)
+        key, signature = base64.b64decode(one["public_key"]), base64.b64decode(one["signature"])
+        assert verify(key, message, signature)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b'HTTP/1.1 200 OK\r\n\r\n{"success": true, "status": "request_completed"}', "request_completed"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"status":"rejected_scope","order":{"status":"OPEN"}}', "rejected_scope"),
+        (b'HTTP/1.1 503 No\r\n\r\n{"error_code": "UNAVAILABLE"}', "503"),
+    ],
+)
+def test_a_signed_answer_counts_as_what_became_of_the_request(answer: bytes, outcome: str) -> None:
+    """A refusal that comes with 200 is none of the successes."""
+    assert signed_status(answer) == outcome
+    counted = replace(ROUND, outcomes={outcome: 1})
+    assert counted.failed_count == (outcome != "request_completed")
+
+
+@pytest.mark.parametrize("with_libsodium", [True, False])
+def test_what_is_verified_is_a_good_signature(with_libsodium: bool) -> None:
+    """A refused one would be another measurement."""
+    assert verification(with_libsodium=with_libsodium)()
 
 
 def test_requests_are_dealt_out_without_remainder_or_repeat() -> None:

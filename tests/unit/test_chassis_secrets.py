@@ -1,4 +1,4 @@
-"""API keys as text."""
+"""API keys and device keys as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import pytest
 
 from chassis.secrets import (
     ApiKeyPair,
+    device_key_digest,
+    device_key_text,
     looks_like_api_secret,
+    parse_device_key,
     parse_public_key,
     parse_secret_key,
     public_key_of,
@@ -103,3 +106,27 @@ def test_pair_does_not_print_its_secret() -> None:
 def test_bearer_claims_to_be_a_key_when_it_begins_like_one(text: str, answer: bool) -> None:
     """Only the prefix decides; whether it is a key is decided elsewhere."""
     assert looks_like_api_secret(text) is answer
+
+
+def test_device_key_text_has_the_shape_of_an_api_key() -> None:
+    """The same bytes and check behind a prefix of its own."""
+    assert device_key_text(SEED) == text_of("dk_", SEED)
+    assert re.fullmatch(r"dk_[A-Za-z0-9_-]{48}", device_key_text(bytes(32)))
+    assert parse_device_key(device_key_text(SEED)) == SEED
+
+
+def test_device_key_and_api_key_are_never_taken_for_each_other() -> None:
+    """The prefix is part of the check, so that another prefix in front makes noise of either."""
+    device, secret = device_key_text(SEED), text_of("sk_", SEED)
+    assert parse_device_key(secret) is None
+    assert parse_device_key("dk_" + secret[3:]) is None
+    assert parse_secret_key(device) is None
+    assert parse_secret_key("sk_" + device[3:]) is None
+
+
+def test_device_key_is_known_by_the_digest_of_its_bytes() -> None:
+    """BLAKE2b of 32 bytes over the secret alone, without key, salt or person."""
+    assert device_key_digest(SEED) == blake2b(SEED, digest_size=32).digest()
+    assert device_key_digest(SEED).hex() == (
+        "e4eaa556453f3574e933a2bb1259567c832ae4d4d672fc16f03fc180c278bb33"
+    )

@@ -1,4 +1,4 @@
-"""`sealgate market` and `sealgate wallet audit`: what they refuse before anything is asked."""
+"""`sealgate market` and `sealgate wallet`: what they refuse before anything is asked."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def test_market_create_refuses_a_time_that_is_none_or_has_no_zone(moment: str) -
         ("market", "close", "0x12"),
         ("market", "list"),
         ("wallet", "audit"),
+        ("wallet", "withdrawals"),
+        ("wallet", "settle", "ID", "--state", "confirmed"),
     ],
     ids=" ".join,
 )
@@ -48,6 +50,14 @@ def test_command_ends_with_two_when_there_is_no_stack(tmp_path: Path, arguments:
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert answer.stderr.startswith(f"sealgate: {tmp_path} is not a Sealgate data directory; ")
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_settle_refuses_a_state_that_is_none() -> None:
+    """Nobody moves a withdrawal back to its beginning; the usage error names what there is."""
+    answer = CliRunner().invoke(main, ["wallet", "settle", "ID", "--state", "pending"])
+    assert answer.exit_code == 2
+    for state in ("sent", "confirmed", "failed", "rejected"):
+        assert state in answer.output
 
 
 def test_audit_ends_with_two_when_the_stack_does_not_run(tmp_path: Path) -> None:

@@ -20,19 +20,27 @@ from services.wallet.config import WalletConfig
 def limits_of(data: Path, given: dict[str, int]) -> dict[str, RateLimitsConfig]:
     """What each service would read of its file."""
     documents = service_documents(
-        DataDirectory(data), dict.fromkeys(SERVICES, "postgresql:///"), dict.fromkeys(SERVICES, 1), given
+        DataDirectory(data),
+        dict.fromkeys(SERVICES, "postgresql:///"),
+        dict.fromkeys(SERVICES, 1),
+        rate_limits=given,
+        withdrawal_address_wait_seconds=0,
     )
     models: dict[str, type[ServiceConfig]] = {"auth": AuthConfig, "keys": KeysConfig, "wallet": WalletConfig}
     return {name: models[name].model_validate(documents[name]).rate_limits for name in SERVICES}
 
 
 def test_every_class_reaches_the_services_that_count_it(tmp_path: Path) -> None:
-    """Bad credentials are counted by auth, all else by all."""
+    """Each service counts its own calls."""
     given = dict(parse_rate_limit(f"{name}={number}") for number, name in enumerate(RATE_CLASSES, 1000))
-    for name, limits in limits_of(tmp_path, given).items():
-        expected = {"read": 1000, "write": 1001, "order": 1002, "browser_session": 1003}
-        if name == "auth":
-            expected["bad_credentials"] = 1004
+    for limits in limits_of(tmp_path, given).values():
+        expected = {
+            "read": 1000,
+            "write": 1001,
+            "order": 1002,
+            "browser_session": 1003,
+            "bad_credentials": 1004,
+        }
         assert limits.model_dump() == {f"{key}_per_minute_count": count for key, count in expected.items()}
 
 

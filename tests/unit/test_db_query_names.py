@@ -10,7 +10,14 @@ import pytest
 from chassis.db.queries import load_queries
 
 ROOT = Path(__file__).parents[2]
-QUERIES = [*sorted(ROOT.glob("services/*/queries.sql")), ROOT / "chassis" / "db" / "idempotency.sql"]
+# The directories whose modules use the statements of the files in them.
+PACKAGES = {
+    package: sorted(package.glob(pattern))
+    for package, pattern in (
+        *((path.parent, "queries*.sql") for path in sorted(ROOT.glob("services/*/queries.sql"))),
+        (ROOT / "chassis" / "db", "*.sql"),
+    )
+}
 
 
 def used_names(source: str) -> set[str]:
@@ -33,15 +40,15 @@ def used_names(source: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.parent.name)
-def test_service_uses_exactly_the_statements_it_has(path: Path) -> None:
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_service_uses_exactly_the_statements_it_has(package: Path) -> None:
     """A misspelt name fails here and not in a request; a statement nobody uses is deleted.
 
     Those that prove the ledger begin with `audit_` and are run by that, all of them.
     """
     used: set[str] = set()
-    for module in path.parent.rglob("*.py"):
+    for module in package.rglob("*.py"):
         used |= used_names(module.read_text(encoding="utf-8"))
-    names = load_queries(path).names
+    names = {name for path in PACKAGES[package] for name in load_queries(path).names}
     assert used <= names
     assert {name for name in names - used if not name.startswith("audit_")} == set()

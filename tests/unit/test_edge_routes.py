@@ -143,6 +143,11 @@ PUBLIC_RULE: Final = OPEN_RULE | {
     "rate_class": rules.RATE_CLASS_READ,
 }
 
+SIGNED_RULE: Final = PUBLIC_RULE | {
+    "accepts": [rules.CREDENTIAL_KIND_SESSION_KEY],
+    "envelope": rules.ENVELOPE_SIGNED,
+}
+
 
 @pytest.mark.parametrize(
     ("rpc", "complaint"),
@@ -151,7 +156,11 @@ PUBLIC_RULE: Final = OPEN_RULE | {
         (Rpc("Do", {"custom": {"kind": "LIST", "path": "/x"}}, OPEN_RULE), "maps another verb"),
         (Rpc("Do", {"post": "/x", "body": "inner"}, OPEN_RULE), "maps a part of a message"),
         (Rpc("Do", {"get": "/x", "response_body": "inner"}, OPEN_RULE), "maps a part of a message"),
-        (Rpc("Do", GET, OPEN_RULE | {"envelope": rules.ENVELOPE_SIGNED}), "is signed"),
+        (Rpc("Do", GET, SIGNED_RULE), "no fields for that"),
+        (
+            Rpc("Do", GET, SIGNED_RULE | {"request_type": 1, "payload_message": "sample"}),
+            "no fields for that",
+        ),
         (Rpc("Do", {"get": "/x/{nothing}"}, OPEN_RULE), "no string field"),
         (Rpc("Do", {"get": "/x/{big}"}, OPEN_RULE), "no string field"),
         (Rpc("Do", {"get": "/x/{tags}"}, OPEN_RULE), "no string field"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from chassis.errors import Code, SealgateError
-from chassis.limits import API_KEY_LIFETIME_MAX_SECONDS
+from chassis.limits import API_KEY_LIFETIME_MAX_SECONDS, SUBACCOUNT_INDEX_MAX
 from chassis.methods import scope_text
 from sealgate.common.v1.method_rule_pb2 import Scope
 from services.keys.domain.api_key import ApiKey, KeyRights, KeyState, Owner, OwnerKind
@@ -153,11 +153,12 @@ def test_rights_are_refused_when_a_key_for_pages_could_do_harm(scope: str) -> No
     assert caught.value.details[0].path == "scopes"
 
 
-def test_subaccount_is_refused_when_it_is_not_the_first() -> None:
-    """Only index 0 exists so far."""
-    assert rights_of(subaccount_index=0).subaccount_index == 0
+def test_pin_is_refused_when_no_subaccount_has_that_number() -> None:
+    """Whether there is such a subaccount is not asked: a key can be pinned to one that comes later."""
+    for index in (0, 1, SUBACCOUNT_INDEX_MAX):
+        assert rights_of(subaccount_index=index).subaccount_index == index
     with pytest.raises(SealgateError) as caught:
-        rights_of(subaccount_index=1)
+        rights_of(subaccount_index=SUBACCOUNT_INDEX_MAX + 1)
     assert caught.value.details[0].path == "subaccount_index"
 
 

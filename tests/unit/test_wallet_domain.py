@@ -27,7 +27,7 @@ from services.wallet.domain.statement import (
 from services.wallet.domain.wallet import (
     Reach,
     check_name,
-    check_subaccount,
+    chosen_subaccount,
     default_name,
     embedded_address,
     wallet_id_of,
@@ -68,28 +68,36 @@ def test_default_name_counts_from_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "pin", "code"),
+    ("requested", "pin", "chosen"),
     [
-        (None, None, None),
-        (0, None, None),
-        (None, 0, None),
-        (0, 0, None),
-        (1, None, Code.VALIDATION_ERROR),
-        (4_294_967_295, None, Code.VALIDATION_ERROR),
-        (None, 1, Code.WALLET_NOT_FOUND),
-        (0, 1, Code.WALLET_NOT_FOUND),
+        (None, None, 0),
+        (0, None, 0),
+        (7, None, 7),
+        (2**31 - 1, None, 2**31 - 1),
+        (2**31, None, Code.SUBACCOUNT_NOT_FOUND),
+        (2**32 - 1, None, Code.SUBACCOUNT_NOT_FOUND),
+        (None, 0, 0),
+        (None, 3, 3),
+        (3, 3, 3),
+        (0, 3, Code.WALLET_NOT_FOUND),
+        (2**32 - 1, 3, Code.WALLET_NOT_FOUND),
     ],
 )
-def test_check_subaccount_takes_only_the_first(
-    requested: int | None, pin: int | None, code: Code | None
+def test_chosen_subaccount_is_the_wished_one_within_reach_or_the_callers_own(
+    requested: int | None, pin: int | None, chosen: int | Code
 ) -> None:
-    """There is only subaccount 0, and a credential pinned elsewhere does not reach it."""
-    if code is None:
-        check_subaccount(requested, _reach(pin))
+    """Without a wish it is the one that the caller is pinned to, or the first."""
+    if isinstance(chosen, int):
+        assert chosen_subaccount(requested, _reach(pin)) == chosen
         return
     with pytest.raises(SealgateError) as refused:
-        check_subaccount(requested, _reach(pin))
-    assert refused.value.code is code
+        chosen_subaccount(requested, _reach(pin))
+    assert refused.value.code is chosen
+
+
+def test_account_is_opened_only_by_who_sees_its_first_wallet() -> None:
+    """Whoever is pinned beyond subaccount 0 would make a wallet that he cannot see."""
+    assert [_reach(pin).opens_account() for pin in (None, 0, 1)] == [True, True, False]
 
 
 def test_embedded_address_is_the_same_for_ever() -> None:
@@ -200,7 +208,7 @@ def test_shown_holdings_are_cash_and_test_assets_that_there_are() -> None:
 @pytest.mark.parametrize(("amount", "addresses"), [(5, ("", "0xme")), (-5, ("0xme", ""))])
 def test_transfer_shows_the_wallets_address_on_its_own_side(amount: int, addresses: tuple[str, str]) -> None:
     """Where the other side has no address there is none."""
-    transfer = Transfer(TransferKind.DEPOSIT, "USDC", 6, amount, "0xme", "ref", 1)
+    transfer = Transfer(TransferKind.DEPOSIT, "USDC", 6, amount, "0xme", "", "ref", 1)
 
     assert (transfer.from_address, transfer.to_address) == addresses
 

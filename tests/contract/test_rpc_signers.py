@@ -1,0 +1,180 @@
+"""Whose key it is, asked of auth: facts once, the account's standing each time."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+
+from chassis.errors import Code, SealgateError
+from chassis.rpc.client import open_channel
+from chassis.rpc.signers import RemoteSigners, RemoteStandings
+from chassis.signing import Role, Signer, SignerKind
+from chassis.testing.fakes import FakeClock
+from sealgate.auth.v1 import signer_pb2
+from sealgate.auth.v1.signer_pb2_grpc import SignerServiceServicer, add_SignerServiceServicer_to_server
+from sealgate.common.v1 import method_rule_pb2, passport_pb2
+from sealgate.keys.v1 import signer_facts_pb2
+
+ACCOUNT: Final = uuid.UUID("0190aaaa-bbbb-7ccc-8ddd-eeeeffff0001")
+PROJECT: Final = uuid.UUID("0190aaaa-bbbb-7ccc-8ddd-eeeeffff0000")
+KEY: Final = b"k" * 32
+_sockets = itertools.count()
+
+
+@dataclass(slots=True)
+class Auth(SignerServiceServicer):
+    """Auth's answers as a test scripts them, and what it was asked."""
+
+    facts: dict[bytes, signer_facts_pb2.SignerFacts] = field(default_factory=dict)
+    standing: signer_pb2.AccountStanding | None = None
+    asked: list[bytes] = field(default_factory=list)
+
+    async def ResolveSigner(  # noqa: N802 - gRPC gives the methods their names
+        self,
+        request: signer_pb2.ResolveSignerRequest,
+        context: Any,  # noqa: ANN401
+    ) -> signer_pb2.ResolveSignerResponse:
+        self.asked.append(request.public_key)
+        return signer_pb2.ResolveSignerResponse(
+            facts=self.facts.get(request.public_key), standing=self.standing
+        )
+
+
+@dataclass(slots=True)
+class World:
+    """A directory before a scripted auth; `known` is what its database was told, in order."""
+
+    auth: Auth
+    clock: FakeClock
+    channel: grpc.aio.Channel
+    known: list[bytes] = field(default_factory=list)
+
+    def signers(self, kept_count: int = 10) -> RemoteSigners:
+        return RemoteSigners(RemoteStandings(self.channel, self.clock), self.remember, kept_count=kept_count)
+
+    async def remember(self, account_id: uuid.UUID, public_key: bytes) -> None:
+        assert account_id == ACCOUNT
+        self.known.append(public_key)
+
+
+@pytest.fixture
+async def world(clock: FakeClock, short_directory: Path) -> AsyncIterator[World]:
+    auth = Auth({KEY: facts(valid_until_ns=5, subaccount_index=0)}, standing())
+    server = grpc.aio.server()
+    add_SignerServiceServicer_to_server(auth, server)
+    address = f"unix:{short_directory}/signers-{next(_sockets)}.sock"
+    server.add_insecure_port(address)
+    await server.start()
+    channel = open_channel(address)
+    try:
+        yield World(auth, clock, channel)
+    finally:
+        await channel.close()
+        await server.stop(None)
+
+
+def facts(**changes: Any) -> signer_facts_pb2.SignerFacts:  # noqa: ANN401 - any of its fields
+    return signer_facts_pb2.SignerFacts(
+        kind=method_rule_pb2.CREDENTIAL_KIND_SESSION_KEY,
+        role=signer_facts_pb2.SIGNING_ROLE_TRADING_ONLY,
+        **changes,
+    )
+
+
+def standing(**changes: Any) -> signer_pb2.AccountStanding:  # noqa: ANN401 - any of its fields
+    return signer_pb2.AccountStanding(
+        project_id=str(PROJECT),
+        account_number=3,
+        account_version=4,
+        modules=["signing"],
+        allowed_origins=["https://a.example"],
+        **changes,
+    )
+
+
+async def test_key_is_known_with_its_account(world: World) -> None:
+    """Facts and standing in the types that the stage uses, under the names that were asked for."""
+    known = await world.signers().known_signer(ACCOUNT, KEY)
+    assert known is not None
+    assert known.signer == Signer(ACCOUNT, KEY, SignerKind.SESSION_KEY, Role.TRADING_ONLY, 0, False, 5)
+    assert (known.standing.project_id, known.standing.account_number) == (PROJECT, 3)
+    assert (known.standing.account_version, known.standing.modules) == (4, frozenset({"signing"}))
+    assert known.standing.allowed_origins == {"https://a.example"}
+    assert world.known == [KEY]
+
+
+async def test_facts_are_asked_once_and_the_standing_each_time(world: World) -> None:
+    """A suspension holds at once; a key costs one answer with facts for as long as it is kept."""
+    signers = world.signers()
+    first = await signers.known_signer(ACCOUNT, KEY)
+    world.auth.standing = standing(account_status=passport_pb2.ACCOUNT_STATUS_SUSPENDED)
+    again = await signers.known_signer(ACCOUNT, KEY)
+    assert first is not None
+    assert again is not None
+    assert again.signer == first.signer
+    assert again.standing.account_status == passport_pb2.ACCOUNT_STATUS_SUSPENDED
+    assert (world.auth.asked, world.known) == ([KEY, b""], [KEY])
+    world.auth.standing = None
+    assert await signers.known_signer(ACCOUNT, KEY) is None
+
+
+async def test_unknown_key_is_never_remembered(world: World) -> None:
+    """A key works as soon as it is there, however often somebody tried it before."""
+    signers, new = world.signers(), b"n" * 32
+    assert await signers.known_signer(ACCOUNT, new) is None
+    world.auth.facts[new] = facts()
+    assert await signers.known_signer(ACCOUNT, new) is not None
+    assert world.known == [new]
+
+
+async def test_only_so_many_keys_are_kept(world: World) -> None:
+    """What was used last stays; another is asked for again."""
+    keys = [bytes([number]) * 32 for number in range(3)]
+    world.auth.facts |= dict.fromkeys(keys, facts())
+    signers = world.signers(kept_count=2)
+    for number in (0, 1, 0, 2, 0, 1):
+        assert await signers.known_signer(ACCOUNT, keys[number]) is not None
+    assert world.auth.asked == [keys[0], keys[1], b"", keys[2], b"", keys[1]]
+
+
+async def test_key_is_not_used_before_the_database_knows_it(world: World) -> None:
+    """A fence can only hold a key that has a row; without one the request waits for another time."""
+    signers = world.signers()
+
+    async def fail(account_id: uuid.UUID, public_key: bytes) -> None:
+        raise SealgateError(Code.UNAVAILABLE)
+
+    failing = RemoteSigners(RemoteStandings(world.channel, world.clock), fail)
+    for _ in range(2):
+        with pytest.raises(SealgateError):
+            await failing.known_signer(ACCOUNT, KEY)
+    assert world.auth.asked == [KEY, KEY]
+    assert await signers.known_signer(ACCOUNT, KEY) is not None
+
+
+async def test_words_that_nobody_knows_are_no_facts(world: World) -> None:
+    """A kind or a role of a future version is a fault of ours, not a right of somebody's."""
+    for name in ("kind", "role"):
+        world.auth.facts[KEY] = facts()
+        world.auth.facts[KEY].ClearField(name)
+        with pytest.raises(SealgateError) as raised:
+            await world.signers().known_signer(ACCOUNT, KEY)
+        assert raised.value.code is Code.INTERNAL
+
+
+async def test_auth_that_is_away_is_unavailable(world: World) -> None:
+    """Nothing has happened yet, so a repeat is safe, and the caller is told so."""
+    channel = open_channel("unix:/nonexistent/auth.sock")
+    try:
+        with pytest.raises(SealgateError) as raised:
+            await RemoteStandings(channel, world.clock).standing(ACCOUNT)
+    finally:
+        await channel.close()
+    assert raised.value.code is Code.UNAVAILABLE

