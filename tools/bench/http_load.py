@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import uvloop
@@ -25,11 +25,26 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE
 _STATUS: Final = slice(len("HTTP/1.1 "), len("HTTP/1.1 200"))
 
 
-class Connection(asyncio.Protocol):
-    """One connection that is kept alive and never has two requests on their way."""
+def http_status(answer: bytes) -> str:
+    """The status code of an answer."""
+    return answer[_STATUS].decode("ascii")
 
-    def __init__(self, requests: Sequence[bytes], recorder: Recorder, clock: Clock) -> None:
-        self._requests = itertools.cycle(requests)
+
+class Connection(asyncio.Protocol):
+    """One connection that is kept alive and never has two requests on their way.
+
+    `outcome` says of a whole answer what it is counted as.
+    """
+
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        recorder: Recorder,
+        clock: Clock,
+        outcome: Callable[[bytes], str] = http_status,
+    ) -> None:
+        self._requests = requests
+        self._outcome = outcome
         self._recorder = recorder
         self._clock = clock
         self._buffer = b""
@@ -54,7 +69,7 @@ class Connection(asyncio.Protocol):
             raise ValueError("an answer that does not say how long it is")
         if len(buffer) < head_bytes + int(length[1]):
             return
-        self._recorder.add(self._clock.monotonic_ns() - self._sent_ns, buffer[_STATUS].decode("ascii"))
+        self._recorder.add(self._clock.monotonic_ns() - self._sent_ns, self._outcome(buffer))
         self._buffer = b""
         self._send()
 
@@ -70,18 +85,26 @@ class Connection(asyncio.Protocol):
         if not self._recorder.running:
             self._transport.close()
             return
+        request = next(self._requests)
         self._sent_ns = self._clock.monotonic_ns()
-        self._transport.write(next(self._requests))
+        self._transport.write(request)
 
 
 async def run(plan: dict[str, Any], clock: Clock) -> None:
     """Loads an address as planned and tells what came of it."""
+    await load(plan, clock, [_in_turn(requests) for requests in plan["connections"]])
+
+
+async def load(
+    plan: dict[str, Any],
+    clock: Clock,
+    requests: Sequence[Iterator[bytes]],
+    outcome: Callable[[bytes], str] = http_status,
+) -> None:
+    """Loads an address with connections that send what these yield, and tells what came of it."""
     recorder = Recorder(clock)
     loop = asyncio.get_running_loop()
-    connections = [
-        Connection([text.encode("ascii") for text in requests], recorder, clock)
-        for requests in plan["connections"]
-    ]
+    connections = [Connection(one, recorder, clock, outcome) for one in requests]
     for connection in connections:
         await loop.create_connection(functools.partial(_same, connection), plan["host"], plan["port"])
     seconds = plan["warm_seconds"] + plan["seconds"] + GRACE_SECONDS
@@ -90,6 +113,10 @@ async def run(plan: dict[str, Any], clock: Clock) -> None:
         for connection in connections:
             group.create_task(_until_ended(connection))
     recorder.tell_result()
+
+
+def _in_turn(requests: Sequence[str]) -> Iterator[bytes]:
+    return itertools.cycle([text.encode("ascii") for text in requests])
 
 
 def _same(connection: Connection) -> Connection:

@@ -36,7 +36,7 @@ class Round:
     @property
     def failed_count(self) -> int:
         """Answers that were no success."""
-        good = ("OK", "200", "201")
+        good = ("OK", "200", "201", "request_completed")
         return sum(count for outcome, count in self.outcomes.items() if outcome not in good)
 
 
@@ -139,6 +139,20 @@ def http_phase(name: str, base_url: str, connections: list[list[str]]) -> Module
     host, _, port = base_url.removeprefix("http://").rpartition(":")
     plan = {"host": host, "port": int(port), "connections": connections}
     return ModulePhase(name, "tools.bench.http_load", plan)
+
+
+def signed_phase(
+    name: str, base_url: str, binding: Mapping[str, Any], connections: list[dict[str, Any]]
+) -> ModulePhase:
+    """A load of signed requests: `binding` has their path, type and audience; see `signed_load`."""
+    host, _, port = base_url.removeprefix("http://").rpartition(":")
+    plan = {"host": host, "port": int(port), **binding, "connections": connections}
+    return ModulePhase(name, "tools.bench.signed_load", plan)
+
+
+def verify_phase(name: str, *, with_libsodium: bool) -> ModulePhase:
+    """One thread that verifies signatures."""
+    return ModulePhase(name, "tools.bench.verify_load", {"with_libsodium": with_libsodium})
 
 
 def grpc_phase(name: str, target: str, method: str, request: bytes, callers_count: int) -> ModulePhase:

@@ -17,6 +17,9 @@ RATIOS: Final = (
     ("exchange", "empty-rpc", "a gRPC call that does nothing"),
     ("limit-order", "pgbench", "small transactions on the same Postgres"),
     ("market-order", "pgbench", "the same"),
+    ("signed-order", "limit-order", "the same order with an API key, unsigned"),
+    ("signed-order", "floor", "the same hop with nothing behind it"),
+    ("verify", "libsodium", "libsodium's own verification of the same bytes"),
 )
 TITLES: Final[Mapping[str, str]] = {
     "balance": "GET balance with an API key, through the edge",
@@ -25,7 +28,10 @@ TITLES: Final[Mapping[str, str]] = {
     "exchange": "ExchangeCredential of an API key, auth's socket",
     "empty-rpc": "empty grpc.aio method, Unix socket",
     "limit-order": "POST LIMIT order that rests, through the edge",
+    "signed-order": "POST signed LIMIT order that rests, through the edge",
     "market-order": "POST MARKET order that fills, through the edge",
+    "verify": "verification of a signature, one thread",
+    "libsodium": "crypto_sign_open of the same, one thread",
     "pgbench": "pgbench simple-update, the stack's Postgres",
 }
 # From here on all is said to be busy: what is left goes into switching between processes.
@@ -129,7 +135,7 @@ def _ratios(findings: Findings) -> Iterator[str]:
     for one, other, why in RATIOS:
         value = ratio(findings.rounds, one, other)
         if value is not None:
-            yield f"  {f'{one} / {other}':<24} {value:5.2f}   {why}"
+            yield f"  {f'{one} / {other}':<27} {value:5.2f}   {why}"
 
 
 def _table(findings: Findings) -> Iterator[str]:

@@ -11,9 +11,14 @@ from typing import Any, Final
 import httpx
 
 from chassis.clock import Clock
+from chassis.ids import SystemIds
 from cli.data_directory import DataDirectory
 from cli.operator_client import OperatorClient
+from sealgate.client.signing import NEVER, UNPINNED, KeyPair, Signer, base64_text
+from sealgate.keys.v1.signing_key_pb2 import MintSessionKey
 from sealgate.wallet.v1.operator_pb2 import CreateMarketRequest
+from sealgate.wallet.v1.order_pb2 import AMOUNT_UNITS_SHARES, ORDER_TYPE_LIMIT, SIDE_BUY
+from sealgate.wallet.v1.signed_body_pb2 import PlaceOrder
 from tools.bench.phases import http_request
 from tools.bench.stack import BenchError, RunningStack
 
@@ -24,6 +29,7 @@ MONEY: Final = "10000000"
 # What rests on the other side of the market orders, at 0.5 each.
 DEPTH_SHARES: Final = "10000000"
 _CALL_SECONDS: Final = 10.0
+_MINT_SESSION_KEY: Final = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +64,19 @@ class World:
         body: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the answer holds
         """What is in a success; raises BenchError for a refusal."""
-        answer = self._client.request(verb, path, headers=headers or self._project, json=body)
+        return self._asked(verb, path, headers or self._project, body)["response"]
+
+    def _asked(
+        self,
+        verb: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the answer holds
+        answer = self._client.request(verb, path, headers=headers, json=body)
         if not answer.is_success:
             raise BenchError(f"{verb} {path} was answered {answer.status_code}: {answer.text}")
-        return answer.json()["response"]
+        return answer.json()
 
     def trader(self) -> Trader:
         """A new one."""
@@ -119,6 +134,43 @@ class World:
             self.ask("POST", f"/api/v1/wallet/pol/{maker.wallet_id}/order", maker.headers, order)
         return markets
 
+    def audience(self) -> str:
+        """The deployment's name, which everything signed names."""
+        return str(self._asked("GET", "/api/v1/time")["audience"])
+
+    def signed_orders(
+        self, traders: Sequence[Trader], bodies: Sequence[Sequence[Mapping[str, str]]], audience: str
+    ) -> list[dict[str, Any]]:
+        """For each trader a connection of `tools.bench.signed_load`, with a session key of its own."""
+        markets: Iterator[Sequence[Mapping[str, str]]] = itertools.cycle(bodies)
+        return [
+            {
+                "account_id": trader.account_id,
+                "seed": self._session_seed(trader, audience).hex(),
+                "bodies": [_signed_body(trader, body).hex() for body in own],
+            }
+            for trader, own in zip(traders, markets, strict=False)
+        ]
+
+    def _session_seed(self, trader: Trader, audience: str) -> bytes:
+        """A new session key of an account, minted by a master key that is registered first."""
+        ids = SystemIds(self._clock)
+        master = Signer(KeyPair(ids.seed()), trader.account_id, audience=audience)
+        registered = {
+            "public_key": base64_text(master.key.public_key),
+            "possession_signature": base64_text(master.possession()),
+        }
+        self.ask("POST", f"/api/v1/project/account/{trader.account_id}/master-key", body=registered)
+        seed = ids.seed()
+        minted = MintSessionKey(public_key=KeyPair(seed).public_key, scope=UNPINNED, valid_until_ns=NEVER)
+        envelope = master.payload(
+            _MINT_SESSION_KEY, ids.uuid7(), minted.SerializeToString(deterministic=True)
+        )
+        answer = self._asked("POST", "/api/v1/auth/sessions", body=envelope.document())
+        if not answer["success"]:
+            raise BenchError(f"a session key was refused: {answer}")
+        return seed
+
     def cancel_orders(self, traders: Sequence[Trader]) -> None:
         """Takes what rests out of the books again: a wallet can have 1000 open orders."""
         for trader in traders:
@@ -135,6 +187,20 @@ def limit_order(token_id: str, price: str, shares: str) -> dict[str, str]:
         "units": "SHARES",
         "price": price,
     }
+
+
+def _signed_body(trader: Trader, body: Mapping[str, str]) -> bytes:
+    """The same order as a payload has it."""
+    order = PlaceOrder(
+        wallet_id=trader.wallet_id,
+        token_id=body["token_id"],
+        side=SIDE_BUY,
+        type=ORDER_TYPE_LIMIT,
+        amount=body["amount"],
+        units=AMOUNT_UNITS_SHARES,
+        price=body["price"],
+    )
+    return order.SerializeToString(deterministic=True)
 
 
 def market_order(token_id: str, usdc: str) -> dict[str, str]:
