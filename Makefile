@@ -32,7 +32,7 @@ up: $(INSTALLED) ## Run the whole platform in ./.sealgate until Ctrl-C
 	@$(BIN)/sealgate up $(UP_ARGS)
 
 demo: $(INSTALLED) ## Run the published flows against a stack of their own, checking every answer
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python -m tools.demo
 
 bench: $(INSTALLED) ## Measure a stack of its own beside what it could do at best (3 minutes)
 	@$(BIN)/python -m tools.bench $(BENCH_ARGS)
@@ -58,8 +58,9 @@ fmt: $(INSTALLED) ## Bring sources and contracts into shape
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/buf format --write protos
 
-gen: $(INSTALLED) ## Generate gen/, docs/errors.md and docs/routes.md anew
+gen: $(INSTALLED) ## Generate gen/, most of the client, tables of the docs and the signing vectors anew
 	$(BIN)/python tools/generate.py
+	$(BIN)/python -m tools.vectors
 
 ci: lint test ## Everything that a change has to pass
 

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from chassis.methods import SIGNER_KINDS
 from cli.data_directory import DataDirectory
 from cli.rate_limits import RATE_CLASSES
 from tests.described import DESCRIPTION
@@ -26,6 +27,7 @@ KINDS: Final = {
     "key": "ACCOUNT_API_KEY",
     "nobody": None,
 }
+SIGNATURES: Final = {kind.name for kind in SIGNER_KINDS}
 SEED: Final = 20_260_301
 EXAMPLES_COUNT: Final = 10
 LIMIT_PER_MINUTE_COUNT: Final = 1_000_000
@@ -34,12 +36,15 @@ RUN_SECONDS: Final = 300
 
 
 def operations_for(kind: str | None) -> list[str]:
-    """The operations that take a kind of credential; for None those that take none."""
-    return [
-        operation["operationId"]
+    """The operations that take a kind of credential; for None those that take none but signatures.
+
+    Nothing here signs: what is sent to a signed route has to be refused.
+    """
+    taken = {
+        operation["operationId"]: {*operation.get("x-sealgate-credentials", ())} - SIGNATURES
         for _, _, operation in DESCRIPTION.operations()
-        if (kind in operation.get("x-sealgate-credentials", ()) if kind else not operation["security"])
-    ]
+    }
+    return [name for name, kinds in taken.items() if (kind in kinds if kind else not kinds)]
 
 
 def fuzz(stack: StackProcess, kind: str, *, seed: int, examples_count: int) -> bool:
