@@ -154,7 +154,7 @@ _ROWS: Final = (
     (Code.API_KEY_REVOKED, 401, "UNAUTHENTICATED", "The key was revoked."),
     (Code.API_KEY_EXPIRED, 401, "UNAUTHENTICATED", "The key has expired."),
     (Code.SESSION_REQUIRED, 401, "UNAUTHENTICATED", "This route needs a session token."),
-    (Code.SESSION_INVALID, 401, "UNAUTHENTICATED", "The session token is not valid."),
+    (Code.SESSION_INVALID, 401, "UNAUTHENTICATED", "The session is not valid."),
     (Code.SESSION_EXPIRED, 401, "UNAUTHENTICATED", "The session has expired."),
     (Code.SIGNATURE_INVALID, 401, "UNAUTHENTICATED", "The signature is not valid."),
     (Code.ORIGIN_NOT_ALLOWED, 403, "PERMISSION_DENIED", "The credential does not work from this origin."),

@@ -80,7 +80,7 @@ class SessionRequired(Unauthorized):
 
 
 class SessionInvalid(Unauthorized):
-    """`SESSION_INVALID`: The session token is not valid."""
+    """`SESSION_INVALID`: The session is not valid."""
 
 
 class SessionExpired(Unauthorized):

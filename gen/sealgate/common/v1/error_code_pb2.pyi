@@ -47,7 +47,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_SESSION_REQUIRED: _ErrorCode.ValueType  # 11
     """This route needs a session token."""
     ERROR_CODE_SESSION_INVALID: _ErrorCode.ValueType  # 12
-    """The session token is not valid."""
+    """The session is not valid."""
     ERROR_CODE_SESSION_EXPIRED: _ErrorCode.ValueType  # 13
     """The session has expired."""
     ERROR_CODE_SIGNATURE_INVALID: _ErrorCode.ValueType  # 14
@@ -208,7 +208,7 @@ ERROR_CODE_API_KEY_EXPIRED: ErrorCode.ValueType  # 10
 ERROR_CODE_SESSION_REQUIRED: ErrorCode.ValueType  # 11
 """This route needs a session token."""
 ERROR_CODE_SESSION_INVALID: ErrorCode.ValueType  # 12
-"""The session token is not valid."""
+"""The session is not valid."""
 ERROR_CODE_SESSION_EXPIRED: ErrorCode.ValueType  # 13
 """The session has expired."""
 ERROR_CODE_SIGNATURE_INVALID: ErrorCode.ValueType  # 14
