@@ -81,7 +81,7 @@ def owner(shared_stack: StackProcess, tmp_path: Path) -> Owner:
 def test_javascript_example_mints_a_session_and_places_an_order(owner: Owner) -> None:
     """A second language, with none of our code, makes the same bytes: its order is in the books."""
     with owner.client() as client:
-        market = client.list_markets(limit=1)[0]
+        market = next(market for market in client.list_markets() if market.active)
         run = subprocess.run(
             [
                 str(NODE),
