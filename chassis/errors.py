@@ -299,7 +299,8 @@ class SealgateError(Exception):
         super().__init__(code.value)
         self.code = code
         self.details = tuple(
-            Detail(detail.path[:ERROR_PATH_MAX_CHARACTERS], detail.message)
+            # A path can be a name that the caller made up, and must be one that every wire can carry.
+            Detail(_sendable(detail.path[:ERROR_PATH_MAX_CHARACTERS]), detail.message)
             for detail in details[:ERROR_DETAILS_COUNT]
         )
         self.internal = internal
@@ -309,6 +310,10 @@ class SealgateError(Exception):
     def row(self) -> ErrorRow:
         """The table's row for this error's code."""
         return ERROR_TABLE[self.code]
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def invalid(path: str, message: str) -> SealgateError:

@@ -64,6 +64,11 @@ def read_object(body: bytes) -> tuple[tuple[str, object], ...]:
     return value
 
 
+def holds_half_pair(text: str) -> bool:
+    """Whether a string holds half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _too_deep() -> SealgateError:
     return invalid(WHOLE_BODY, f"must not be nested more than {JSON_MAX_DEPTH} deep")
 

@@ -103,7 +103,7 @@ def _signed_headers(headers: RequestHeaders) -> dict[str, str | bytes]:
             details.append(Detail(name, "must be sent once"))
             continue
         try:
-            fields[field] = read(value)
+            fields[field] = read(value.strip(" \t"))
         except _FormError as error:
             details.append(Detail(name, str(error)))
     if details:

@@ -19,8 +19,9 @@ class SignedCall:
 
     `body` is the payload's message, None where the signature came in headers; there `json_body` has the
     members of the JSON body as `chassis.strict_json` reads them, where the method takes one.
-    `processed_at_ns` is when it counts as decided. A handler may set `subaccount_index`, the only
-    subaccount that it is about: who sees no other is then told of its outcome.
+    `processed_at_ns` is when it counts as decided. `subaccount_index` is the only subaccount that it is
+    about, None for the account: who sees no other is told of its outcome. It begins as what the key
+    reaches, and a handler that knows better says so.
     """
 
     body: Any

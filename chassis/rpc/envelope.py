@@ -31,7 +31,7 @@ from chassis.signing import (
     payload_message,
     session_signature_message,
 )
-from chassis.strict_json import WHOLE_BODY, read_object
+from chassis.strict_json import WHOLE_BODY, holds_half_pair, read_object
 
 _DIGEST_BYTES: Final = 32
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
@@ -210,6 +210,8 @@ def _json_body(body: bytes, *, is_taken: bool) -> dict[str, object] | None:
     by_name = dict(members)
     if len(by_name) != len(members):
         raise invalid(WHOLE_BODY, "must not have a member twice")
+    if any(holds_half_pair(text) for text in (*by_name, *by_name.values()) if isinstance(text, str)):
+        raise invalid(WHOLE_BODY, "must not hold half of a surrogate pair")
     return by_name
 
 

@@ -74,8 +74,8 @@ class SignedRequests:
     """What a service says of the signed requests that it runs.
 
     `audience` is the deployment they are signed for, and `outcome_type` the message that tells later
-    what became of one. By method: `rejections` is as what domain errors stay on record, and
-    `after_commit` what follows the commit, also when the request is repeated.
+    what became of one. `rejections` is by method, as what domain errors stay on record. `after_commit`
+    is by request type, what follows the commit; it does so again when such a request is repeated.
     """
 
     database: Database
@@ -84,7 +84,7 @@ class SignedRequests:
     directory: SignerDirectory
     outcome_type: type[Message]
     rejections: Mapping[str, Rejections] = field(default_factory=dict)
-    after_commit: Mapping[str, AfterCommit] = field(default_factory=dict)
+    after_commit: Mapping[int, AfterCommit] = field(default_factory=dict)
 
 
 class SignedStage:
@@ -199,7 +199,7 @@ class _Runner:
         self._clock = signed.clock
         self._outcome_type = signed.outcome_type
         self._rejections = signed.rejections.get(method.full_name)
-        self._after_commit = signed.after_commit.get(method.full_name)
+        self._after_commit = signed.after_commit
         self._turns = turns
         self._answer_type: Any = GetMessageClass(method.descriptor.output_type)
         self._outcome_fields = OutcomeFields(method.descriptor.output_type, signed.outcome_type)
@@ -217,9 +217,15 @@ class _Runner:
                 tx, asked.account_id, asked.public_key, asked.request_id, self._clock.now_ns()
             )
             answer = await self._in_turn(tx, claim, asked, signer, refusal, run)
-        if self._after_commit is not None:
-            await self._after_commit(asked.account_id)
-        return answer
+        # Of a repeat that came by another route, what the first did is still to be followed up.
+        followed_type = self._method.request_type
+        if answer.status == Status.DUPLICATE.value:
+            followed_type = answer.original.request_type
+        after_commit = self._after_commit.get(followed_type)
+        if after_commit is not None:
+            await after_commit(asked.account_id)
+        told: Message = answer
+        return told
 
     async def _require_repeat(self, asked: SignedRequest, signer: Signer, refusal: SealgateError) -> None:
         """Refuses what would be no repeat, before it takes a turn: it may have come in great numbers."""
@@ -236,7 +242,7 @@ class _Runner:
         signer: Signer,
         refusal: SealgateError | None,
         run: Run,
-    ) -> Message:
+    ) -> Any:  # noqa: ANN401  (a message of the method's, whichever that is)
         if self._is_repeat(claim.sighting, asked):
             return await self._told_again(tx, claim, asked, signer)
         _refuse_ended(signer, claim.sighting, claim.processed_at_ns)
@@ -250,6 +256,7 @@ class _Runner:
             request_id=asked.request_id,
             processed_at_ns=claim.processed_at_ns,
             signer=signer,
+            subaccount_index=signer.subaccount_index,
         )
         request_context.current().signed = call
         answer: Message = await self._outcome(tx, signer, run)

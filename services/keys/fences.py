@@ -39,6 +39,15 @@ class FenceDelivery:
             await self._outbox.remove(fences)
 
     async def deliver_all(self) -> None:
-        """One round of what the server does by itself; raises as `deliver` does."""
+        """One round of what the server does by itself; raises as `deliver` does, when all were tried.
+
+        One account that wallet is busy with must not keep the others waiting.
+        """
+        failure: SealgateError | None = None
         for account_id in await self._outbox.accounts(FENCED_ACCOUNTS_AT_ONCE_COUNT):
-            await self.deliver(account_id)
+            try:
+                await self.deliver(account_id)
+            except SealgateError as error:
+                failure = error
+        if failure is not None:
+            raise failure

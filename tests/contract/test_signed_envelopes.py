@@ -262,7 +262,18 @@ async def test_signed_get_is_no_signed_head(cluster: Cluster, signing: Signing) 
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"{", b'{"name":"a","name":"b"}', b'{"more":1}', b'{"name":5}', b"\xff", b'{"a":NaN}']
+    "body",
+    [
+        b"[]",
+        b"{",
+        b'{"name":"a","name":"b"}',
+        b'{"more":1}',
+        b'{"name":5}',
+        b"\xff",
+        b'{"a":NaN}',
+        b'{"\\ud800":1}',
+        b'{"name":"\\udfff"}',
+    ],
 )
 async def test_body_of_a_request_signed_in_headers_is_strict_json(signing: Signing, body: bytes) -> None:
     """It is verified as it came in, and then read as strictly as any."""

@@ -110,13 +110,16 @@ class ScriptedWallet(SignerFenceServiceServicer):
         self._server: grpc.aio.Server | None = None
         self.stopped: set[tuple[str, bytes]] = set()
         self.requiring: set[str] = set()
+        self.refused_account_id: str | None = None
         self.calls_count = 0
 
     async def FenceSigners(  # noqa: N802 - gRPC gives the methods their names
         self, request: signed_pb2.FenceSignersRequest, context: Context
     ) -> signed_pb2.FenceSignersResponse:
-        """Notes the keys."""
+        """Notes the keys, unless they are of the account that it cannot serve."""
         self.calls_count += 1
+        if request.account_id == self.refused_account_id:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
         self.stopped.update((request.account_id, key) for key in request.public_keys)
         return signed_pb2.FenceSignersResponse()
 

@@ -111,7 +111,7 @@ class World:
         self.database = database
         self.clock = clock
         self.directory = directory
-        self.after_commit: dict[str, AfterCommit] = {}
+        self.after_commit: dict[int, AfterCommit] = {}
         self.serving: list[asyncio.Task[Any]] = []
         self.write_per_minute_count = RATE_LIMIT_MAX_PER_MINUTE_COUNT
         self.bad_credentials_per_minute_count = RATE_LIMIT_MAX_PER_MINUTE_COUNT
@@ -205,6 +205,12 @@ class World:
 
     async def notes(self) -> list[str]:
         return [row["text"] for row in await self.database.fetch("SELECT text FROM note ORDER BY text")]
+
+    async def recorded_subaccount(self, request_id: uuid.UUID) -> int | None:
+        """The subaccount that a request on record is about."""
+        sql = "SELECT subaccount_index FROM request WHERE request_id = $1"
+        found: int | None = await self.database.fetchval(sql, request_id)
+        return found
 
     async def recorded_count(self) -> int:
         count: int = await self.database.fetchval("SELECT count(*) FROM request")

@@ -13,15 +13,17 @@ from google.protobuf.message import Message
 from chassis.errors import Code, SealgateError
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
+from sealgate.keys.v1 import signing_key_pb2
 from tests.integration.keys_server import (
     ACCOUNT_ID,
     OTHER_ACCOUNT_ID,
     KeysServer,
     keys_server,
+    minting,
     removal,
     revocation,
 )
-from tests.signing_support import SigningKeyPair, new_pair
+from tests.signing_support import SigningKeyPair, new_pair, request_id_at
 
 OUTBOX: Final = "SELECT FROM fence_outbox"
 REVOKE: Final = "SubmitRevokeSessionKey"
@@ -72,6 +74,44 @@ async def test_revocation_stands_while_the_wallet_service_is_away(
     assert again.original.status == "request_completed"
     assert keys.wallet.stopped == {(ACCOUNT_ID, session.public_key)}
     assert await keys.rows(OUTBOX) == []
+
+
+@pytest.mark.parametrize("way", ["look-up", "other route"])
+async def test_no_way_tells_of_a_revocation_that_the_wallet_service_has_not_heard_of(
+    keys: KeysServer, master: SigningKeyPair, way: str
+) -> None:
+    """The record is there with the revocation; what it says is true when it is in force everywhere."""
+    session, request_id = await keys.mint(master), request_id_at(keys.clock.now_ns())
+    await keys.wallet.stop()
+    request = keys.signed(REVOKE, master, revocation(session), request_id=request_id)
+    assert await keys.code(REVOKE, request) is Code.UNAVAILABLE
+    asked = signing_key_pb2.GetKeyRequestRequest(request_id=str(request_id))
+    same_id = keys.signed("SubmitMintSessionKey", master, minting(new_pair()), request_id=request_id)
+
+    async def told() -> Any:  # noqa: ANN401
+        if way == "look-up":
+            return (await keys.ask("GetKeyRequest", asked)).request
+        return (await keys.send("SubmitMintSessionKey", same_id)).original
+
+    with pytest.raises(SealgateError) as refused:
+        await told()
+    assert refused.value.code is Code.UNAVAILABLE
+    await keys.wallet.start()
+    await keys.pass_until(OUTBOX)
+    assert (await told()).status == "request_completed"
+    assert keys.wallet.stopped == {(ACCOUNT_ID, session.public_key)}
+
+
+async def test_account_that_cannot_be_told_of_keeps_no_other_waiting(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """The wallet service refuses the first of two; the second is told of in the same round."""
+    session, key = await keys.mint(master), b"k" * 32
+    keys.wallet.refused_account_id = OTHER_ACCOUNT_ID
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(OTHER_ACCOUNT_ID), "FENCE", key)
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "FENCE", session.public_key)
+    await keys.pass_until(f"{OUTBOX} WHERE public_key <> '\\x{key.hex()}'")
+    assert keys.wallet.stopped == {(ACCOUNT_ID, session.public_key)}
 
 
 async def answered_at_last(keys: KeysServer, request: Message) -> Any:  # noqa: ANN401

@@ -372,7 +372,7 @@ async def test_what_follows_the_commit_is_done_before_any_answer(world: World) -
         if len(seen) == 1:
             raise unavailable("not delivered")
 
-    world.after_commit[CREATE_WALLET.full_name] = deliver
+    world.after_commit[CREATE_WALLET.request_type] = deliver
     assert (await world.refusal(noting(world), request_id=request_id)).code is Code.UNAVAILABLE
     assert (await world.submit(unreached, request_id=request_id)).original.success
     assert seen == [["effect"], ["effect"]]

@@ -152,6 +152,8 @@ async def test_key_that_may_not_is_answered_and_recorded(
     }
     assert (await world.submit(unreached, **asked)).status == status
     assert (await world.submit(unreached, **asked)).original.status == status
+    # It is about no more than the key reaches, so who sees that much is told of it.
+    assert await world.recorded_subaccount(request_id) == signer.get("subaccount_index")
 
 
 async def test_expiry_is_exact_to_the_nanosecond(world: World) -> None:

@@ -42,13 +42,8 @@ def signing_method(name: str) -> str:
     return f"/{_SERVICE.full_name}/{_SERVICE.methods_by_name[name].name}"
 
 
-TELLS_WALLET: Final = tuple(
-    map(
-        signing_method,
-        ("SubmitRevokeSessionKey", "SubmitLogout", "SubmitAddMasterKey", "SubmitRemoveMasterKey"),
-    )
-)
-"""The signed methods that are answered only when the wallet service knows what they changed."""
+TELLS_WALLET: Final = frozenset({14, 28, 29})
+"""The request types whose outcome is told only when the wallet service knows what they changed."""
 
 
 class SigningKeyServicer(signing_key_pb2_grpc.SigningKeyServiceServicer):
@@ -183,6 +178,8 @@ class SigningKeyServicer(signing_key_pb2_grpc.SigningKeyServiceServicer):
         record = await self._store.request(
             identity.account(), request_id, identity.subaccount_index, self._clock.now_ns()
         )
+        if record.request_type in TELLS_WALLET:
+            await self._fences.deliver(identity.account())
         outcome = outcome_message(signing_key_pb2.KeyRequestOutcome, record)
         return signing_key_pb2.GetKeyRequestResponse(request=outcome)
 
