@@ -102,6 +102,10 @@ ORIGINS_COUNT: Final = 100
 ORIGIN_MAX_CHARACTERS: Final = 255
 ADMIN_MASTER_KEYS_PER_ACCOUNT_COUNT: Final = 8
 SCOPED_MASTER_KEYS_PER_SUBACCOUNT_COUNT: Final = 8
+# Of all subaccounts together, which keys does not know: an index is any that fits.
+SCOPED_MASTER_KEYS_PER_ACCOUNT_COUNT: Final = 512
+# How far the clocks of two services may be apart where one takes a key for expired.
+EXPIRY_MARGIN_SECONDS: Final = 60
 SESSION_KEYS_PER_MASTER_KEY_COUNT: Final = 32
 # Ten years with their leap days.
 SESSION_KEY_LIFETIME_MAX_SECONDS: Final = API_KEY_LIFETIME_MAX_SECONDS

@@ -10,10 +10,17 @@ from typing import Final
 
 import asyncpg
 
+from chassis.clock import NANOSECONDS_PER_SECOND
+
 _FILE_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 # Any constant: it keeps two processes that start together from migrating one database at once.
 _ADVISORY_LOCK: Final = 0x5EA1_6A7E
+# Whoever wants to sign waits behind whoever waits for the tables, so each wait is short.
+_LOCK_TIMEOUT_MS: Final = 250
+_LOCK_ATTEMPTS_COUNT: Final = 20
+_CLOCKS_APART_MAX_NS: Final = 3600 * NANOSECONDS_PER_SECOND
+_DATABASE_NOW_NS: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _STATEMENT_TIMEOUT_SECONDS: Final = 120.0
@@ -77,14 +84,35 @@ async def maintain(dsn: str, now_ns: int) -> None:
     """Makes room for the signed requests of the days to come and removes those that are kept no longer.
 
     For a migrated database, as the role that owns its tables; one without signed requests stays as it
-    is. `now_ns` is the time. Raises asyncpg's own errors and OSError.
+    is. `now_ns` is the time. Raises MigrationError when somebody reads the records all the while, such as
+    a backup, or when the time is far ahead of the database's; asyncpg's own errors and OSError.
     """
     connection = await _connect(dsn)
     try:
-        if await connection.fetchval("SELECT to_regprocedure('maintain_requests(bigint)')") is not None:
-            await connection.execute("SELECT maintain_requests($1)", now_ns)
+        if await connection.fetchval("SELECT to_regprocedure('maintain_requests(bigint)')") is None:
+            return
+        ahead_ns = now_ns - await connection.fetchval(_DATABASE_NOW_NS)
+        if ahead_ns > _CLOCKS_APART_MAX_NS:
+            # A record that is dropped too early lets its request run again.
+            raise MigrationError("this machine's clock is over an hour ahead of the database's: set it right")
+        await _maintain_between_readers(connection, now_ns)
     finally:
         connection.terminate()
+
+
+async def _maintain_between_readers(connection: asyncpg.Connection[asyncpg.Record], now_ns: int) -> None:
+    """Takes the tables when nobody has them, and waits for no longer than requests can wait behind it."""
+    await connection.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
+    for _ in range(_LOCK_ATTEMPTS_COUNT):
+        try:
+            await connection.execute("SELECT maintain_requests($1)", now_ns)
+            return
+        except asyncpg.LockNotAvailableError:
+            continue
+    raise MigrationError(
+        "the records of signed requests are in use, by a backup perhaps: run this again when it has ended;"
+        " until then they are kept for longer, and nothing else is amiss"
+    )
 
 
 def read_migrations(directory: Path) -> list[Migration]:

@@ -160,8 +160,9 @@ class Database:
     command timeouts. Inside `transaction()` use the transaction's methods; this object's would take
     a second connection.
 
-    Inside `shared_transaction()` all of that is part of one transaction: each single statement and
-    each `transaction()` of the same task is a savepoint in it. Whoever runs there need not know.
+    Inside `shared_transaction()` all of that is part of one transaction: each `transaction()` of the
+    same task is a savepoint in it, and a single statement runs in it as it stands, so that one that
+    fails leaves nothing but the way back to the last savepoint. Whoever runs there need not know.
     """
 
     def __init__(self, pool: ConnectionPool, constraint_errors: ConstraintErrors) -> None:
@@ -261,8 +262,7 @@ class Database:
         """What one statement runs on."""
         shared = self._shared.get()
         if shared is not None:
-            async with shared.savepoint():
-                yield shared
+            yield shared
             return
         connection = await self._pool.acquire()
         try:

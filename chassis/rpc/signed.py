@@ -33,7 +33,7 @@ from chassis.db.signed_requests import (
 from chassis.db.tx import Database, Transaction
 from chassis.errors import Code, Detail, SealgateError
 from chassis.identity import Identity
-from chassis.methods import CredentialKind, Effect, Method, SignerNeed
+from chassis.methods import CredentialKind, Effect, Method, MethodTableError, SignerNeed
 from chassis.rpc import context as request_context
 from chassis.rpc.authn import authorize
 from chassis.rpc.bad_credentials import BadCredentials
@@ -90,7 +90,8 @@ class SignedRequests:
 class SignedStage:
     """What authentication, limits and idempotency are to other methods, for those that are signed.
 
-    Construction raises MethodTableError for a method whose requests cannot be read.
+    Construction raises MethodTableError for a method whose requests cannot be read, and for rejections
+    of what is no signed method.
     """
 
     def __init__(
@@ -109,6 +110,9 @@ class SignedStage:
             for method in methods
             if method.is_signed
         }
+        unknown = sorted(signed.rejections.keys() - self._readers.keys())
+        if unknown:
+            raise MethodTableError(f"{unknown[0]} is not signed, but has rejections")
 
     def wrap(self, method: Method, handler: Handler) -> Handler:
         """See `chassis.rpc.pipeline.Stage.wrap`."""

@@ -118,7 +118,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 -- name: find_first_master_keys
 -- The first two master keys that an account ever had, removed ones included; to be read under the owner's
 -- lock.
-SELECT public_key, role, subaccount_index, created_at_ns, revoked FROM signer
+SELECT public_key, role, subaccount_index, created_at_ns FROM signer
 WHERE account_id = $1 AND master_public_key IS NULL
 ORDER BY issue_number
 LIMIT 2;
@@ -142,6 +142,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 SELECT count(*) FROM signer
 WHERE account_id = $1 AND master_public_key IS NULL AND NOT revoked
   AND subaccount_index IS NOT DISTINCT FROM $2::integer;
+
+-- name: count_scoped_master_keys
+-- The account's master keys that reach one subaccount, whichever that is; to be counted under the owner's
+-- lock.
+SELECT count(*) FROM signer
+WHERE account_id = $1 AND master_public_key IS NULL AND NOT revoked AND subaccount_index IS NOT NULL;
 
 -- name: count_full_admin_keys
 -- The account's ADMIN keys with FULL_ACCESS; to be counted under the owner's lock.
@@ -176,9 +182,11 @@ UPDATE signer SET ended_at_ns = $3, end_reason = $4
 WHERE account_id = $1 AND public_key = $2 AND NOT revoked;
 
 -- name: end_sessions_of_master
--- Ends what a master key minted, expired ones included.
+-- Ends what a master key minted, but for what ended by itself before $4: that signs nothing, whichever
+-- service's clock is asked, and there is no end to how many of those there can be.
 UPDATE signer SET ended_at_ns = $3, end_reason = 'MASTER_REMOVED'
 WHERE account_id = $1 AND master_public_key = $2 AND NOT revoked
+  AND (valid_until_ns IS NULL OR valid_until_ns > $4)
 RETURNING public_key;
 
 -- name: end_device_keys_of

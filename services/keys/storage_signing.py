@@ -14,10 +14,12 @@ from typing import Final
 
 import asyncpg
 
+from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.db.queries import load_queries
 from chassis.db.signed_requests import find_or_close
 from chassis.db.tx import Database, Transaction
-from chassis.errors import Code, SealgateError, invalid
+from chassis.errors import Code, Detail, SealgateError, invalid
+from chassis.limits import EXPIRY_MARGIN_SECONDS, SCOPED_MASTER_KEYS_PER_ACCOUNT_COUNT
 from chassis.secrets import public_key_text
 from chassis.signing import Refused, RequestRecord, Role, Signer, SignerKind, Status
 from services.keys.domain.api_key import Owner
@@ -31,6 +33,7 @@ _FIND_FIRST_MASTER_KEYS: Final = _queries.find_first_master_keys
 _KEY_WAS_USED: Final = _queries.key_was_used
 _INSERT_SIGNER: Final = _queries.insert_signer
 _COUNT_MASTER_KEYS: Final = _queries.count_master_keys
+_COUNT_SCOPED_MASTER_KEYS: Final = _queries.count_scoped_master_keys
 _COUNT_FULL_ADMIN_KEYS: Final = _queries.count_full_admin_keys
 _COUNT_LIVE_SESSIONS: Final = _queries.count_live_sessions
 _FIND_MASTER_KEY: Final = _queries.find_master_key
@@ -47,6 +50,8 @@ _ADD_REQUIREMENT: Final = _queries.add_requirement
 _LIST_FENCES: Final = _queries.list_fences
 _LIST_FENCED_ACCOUNTS: Final = _queries.list_fenced_accounts
 _REMOVE_FENCES: Final = _queries.remove_fences
+
+_EXPIRY_MARGIN_NS: Final = EXPIRY_MARGIN_SECONDS * NANOSECONDS_PER_SECOND
 
 
 class SigningKeyStorage:
@@ -81,6 +86,9 @@ class SigningKeyStorage:
                 raise Refused(Status.MASTER_KEY_REUSED)
             if await tx.fetchval(_COUNT_MASTER_KEYS, owner.owner_id, key.subaccount_index) >= cap_count:
                 raise Refused(Status.MASTER_KEY_LIMIT)
+            scoped_count = 0 if key.is_admin else await tx.fetchval(_COUNT_SCOPED_MASTER_KEYS, owner.owner_id)
+            if scoped_count >= SCOPED_MASTER_KEYS_PER_ACCOUNT_COUNT:
+                raise Refused(Status.MASTER_KEY_LIMIT)
             await _insert_master_key(tx, owner, key, act)
             await _audit(tx, act, "MASTER_KEY_ADDED", owner, key.public_key, _facts(key))
 
@@ -90,7 +98,7 @@ class SigningKeyStorage:
             await lock_owner(tx, owner)
             row = await tx.fetchrow(_FIND_MASTER_KEY, owner.owner_id, public_key)
             if row is None:
-                raise Refused(Status.MASTER_KEY_INVALID)
+                raise Refused(Status.MASTER_KEY_INVALID, [_not_live("master")])
             key = _master_key(row)
             counts = key.is_admin and key.role is Role.FULL_ACCESS
             if counts and await tx.fetchval(_COUNT_FULL_ADMIN_KEYS, owner.owner_id) == 1:
@@ -98,7 +106,13 @@ class SigningKeyStorage:
             await tx.execute(_END_SIGNER, owner.owner_id, public_key, act.at_ns, EndReason.REMOVED)
             sessions = [
                 row["public_key"]
-                for row in await tx.fetch(_END_SESSIONS_OF_MASTER, owner.owner_id, public_key, act.at_ns)
+                for row in await tx.fetch(
+                    _END_SESSIONS_OF_MASTER,
+                    owner.owner_id,
+                    public_key,
+                    act.at_ns,
+                    act.at_ns - _EXPIRY_MARGIN_NS,
+                )
             ]
             await tx.execute(_ADD_FENCES, owner.owner_id, [public_key, *sessions], act.at_ns)
             facts = {
@@ -139,7 +153,7 @@ class SigningKeyStorage:
                 _FIND_SESSION_KEY, owner.owner_id, public_key, revocation.master_public_key
             )
             if row is None:
-                raise Refused(Status.SESSION_INVALID)
+                raise Refused(Status.SESSION_INVALID, [_not_live("session")])
             await tx.execute(_END_SIGNER, owner.owner_id, public_key, act.at_ns, revocation.reason)
             await tx.execute(_ADD_FENCES, owner.owner_id, [public_key], act.at_ns)
             facts: dict[str, object] = {
@@ -214,6 +228,10 @@ class FenceOutboxStorage:
     async def remove(self, fences: Sequence[Fence]) -> None:
         """See `FenceOutbox.remove`."""
         await self._database.execute(_REMOVE_FENCES, [fence.sequence_number for fence in fences])
+
+
+def _not_live(sort: str) -> Detail:
+    return Detail("public_key", f"is no {sort} key in reach that has not ended")
 
 
 async def _insert_master_key(tx: Transaction, owner: Owner, key: MasterKey, act: Act) -> None:

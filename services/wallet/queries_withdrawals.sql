@@ -1,7 +1,7 @@
 -- Withdrawals and the addresses that they go to. The first argument of a statement about one wallet, and
 -- the two after it, say whose it is: see `queries.sql`.
 
--- name: take_turn
+-- name: hold_turn
 -- Takes an account's turn, as its signed requests do, and holds it to the end of the transaction.
 INSERT INTO signed_account (account_id, processed_at_ns)
 VALUES ($1, 0)

@@ -43,7 +43,7 @@ from services.wallet.storage import found, within
 from services.wallet.storage_signers import refuse_if_signatures_required
 
 _queries = load_queries(Path(__file__).with_name("queries_withdrawals.sql"))
-_TAKE_TURN: Final = _queries.take_turn
+_HOLD_TURN: Final = _queries.hold_turn
 _LIST_DESTINATIONS: Final = _queries.list_destinations
 _INSERT_DESTINATION: Final = _queries.insert_destination
 _REMOVE_DESTINATION: Final = _queries.remove_destination
@@ -158,8 +158,11 @@ class WithdrawalStorage:
             )
             if row["destination_id"] is None:
                 raise not_registered()
-            check_usable(_destination(row), act.at_ns)
-            counted_from_ns = act.at_ns - LIMIT_WINDOW_NS
+            # By the clock, and not when the request counts as decided: that never goes back, and would
+            # let a clock that once ran ahead take the place of the wait.
+            now_ns = self._clock.now_ns()
+            check_usable(_destination(row), now_ns)
+            counted_from_ns = now_ns - LIMIT_WINDOW_NS
             funds = found(
                 await tx.fetchrow(
                     _LOCK_WITHDRAWABLE, new.wallet_id, asset.asset_id, reach.account_id, counted_from_ns
@@ -178,7 +181,7 @@ class WithdrawalStorage:
                 new.target.chain,
                 new.target.address,
                 self._terms.rail,
-                act.at_ns,
+                now_ns,
                 act.actor_kind,
                 act.actor_id,
                 act.request_id,
@@ -194,8 +197,8 @@ class WithdrawalStorage:
             state=WithdrawalState.PENDING,
             rail=self._terms.rail,
             external_ref=None,
-            created_at_ns=act.at_ns,
-            updated_at_ns=act.at_ns,
+            created_at_ns=now_ns,
+            updated_at_ns=now_ns,
         )
 
     async def list_withdrawals(self, reach: Reach, wallet_id: uuid.UUID, page: Page) -> Sequence[Withdrawal]:
@@ -249,7 +252,7 @@ async def _take_turn(tx: Transaction, account_id: uuid.UUID, *, is_signed: bool)
     """
     if not is_signed:
         await refuse_if_signatures_required(tx, account_id)
-        await tx.execute(_TAKE_TURN, account_id)
+        await tx.execute(_HOLD_TURN, account_id)
 
 
 async def _take(tx: Transaction, withdrawal: Withdrawal, step: Step, act: Act) -> None:

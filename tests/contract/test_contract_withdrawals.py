@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ from tests.platform_support import (
     make_world,
     private_cluster,
     refused,
+    sql,
     usable_address,
 )
 from tests.signing_support import new_pair
@@ -221,6 +223,22 @@ async def test_published_flow_of_a_signed_withdrawal(cluster: Cluster) -> None:
     # Requests are decided one nanosecond after another where the clock stands still.
     cluster.clock.advance(seconds=WITHDRAWAL_DELAY_SECONDS + 1)
     assert (await until_listed(made.world, "CONFIRMED"))["withdrawal_id"] == begun["withdrawal_id"]
+
+
+async def test_clock_that_once_ran_ahead_takes_no_address_out_of_its_wait(cluster: Cluster) -> None:
+    """What an account's requests count as decided at never goes back; its addresses wait by the clock."""
+    made = await signers(cluster)
+    new = signed_body_pb2.AddWithdrawalAddress(chain="POL", address="0x" + "cd" * 20)
+    await made.submit("SubmitAddWithdrawalAddress", made.master, new)
+    await sql(
+        cluster,
+        "wallet",
+        "UPDATE signed_account SET processed_at_ns = $2 WHERE account_id = $1",
+        uuid.UUID(made.account_id),
+        cluster.clock.now_ns() + 2 * WITHDRAWAL_ADDRESS_WAIT_SECONDS * 10**9,
+    )
+    waiting = await body(made, address=new.address)
+    await made.submit("SubmitWithdraw", made.session, waiting, status="withdrawal_rejected_address")
 
 
 async def test_signed_withdrawal_is_refused_on_record(cluster: Cluster) -> None:

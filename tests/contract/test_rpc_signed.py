@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from chassis.rpc.client import open_channel
 from chassis.rpc.errors import status_from_error
 from chassis.rpc.server import RpcServer, Service
 from chassis.rpc.signed import SignedRequests
+from chassis.signing import Rejections, Status
 from chassis.testing.databases import DatabaseFactory
 from sealgate.wallet.v1 import signed_pb2
 from sealgate.wallet.v1.signed_pb2_grpc import add_SignedRequestServiceServicer_to_server
@@ -66,13 +67,28 @@ class Harness:
         return signed_pb2.SubmitCreateWalletRequest(**fields).SerializeToString()
 
 
+NO_REJECTIONS: Final[Mapping[str, Rejections]] = {}
+
+
 def build(
-    world: World, script: Script, directory: Path, *, is_wired: bool = True
+    world: World,
+    script: Script,
+    directory: Path,
+    *,
+    is_wired: bool = True,
+    rejections: Mapping[str, Rejections] = NO_REJECTIONS,
 ) -> tuple[RpcServer, Issuer, str]:
     """The server, not started; who signs passports for it; its internal address."""
     issuer = Issuer(world.clock, fixed_ring())
     config = service_config(directory)
-    signed = SignedRequests(world.database, world.clock, AUDIENCE, world.directory, signed_pb2.RequestOutcome)
+    signed = SignedRequests(
+        world.database,
+        world.clock,
+        AUDIENCE,
+        world.directory,
+        signed_pb2.RequestOutcome,
+        rejections=rejections,
+    )
     server = RpcServer(
         config,
         [Service(SERVICE, ScriptedServicer(SERVICE, script), add_SignedRequestServiceServicer_to_server)],
@@ -231,3 +247,14 @@ async def test_signed_method_that_nothing_runs_ends_the_start(
     world = World(fresh, fresh.database, LooseClock(), Directory(fresh.database))
     with pytest.raises(MethodTableError, match="is signed"):
         build(world, Script(), short_directory, is_wired=False)
+
+
+async def test_rejections_of_what_is_no_signed_method_end_the_start(
+    database_factory: DatabaseFactory, short_directory: Path
+) -> None:
+    """A name written wrong would let refusals out as errors, off the record."""
+    fresh = await database_factory("wallet")
+    world = World(fresh, fresh.database, LooseClock(), Directory(fresh.database))
+    wrong = {"/sealgate.wallet.v1.SignedRequestService/Place": Rejections({}, Status.ORDER_INVALID)}
+    with pytest.raises(MethodTableError, match="Place is not signed"):
+        build(world, Script(), short_directory, rejections=wrong)

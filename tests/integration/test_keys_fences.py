@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from google.protobuf.message import Message
 
+from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
@@ -28,6 +29,7 @@ from tests.signing_support import SigningKeyPair, new_pair, request_id_at
 OUTBOX: Final = "SELECT FROM fence_outbox"
 REVOKE: Final = "SubmitRevokeSessionKey"
 MANY_COUNT: Final = 2500
+EXPIRED_COUNT: Final = 100_000
 ADD_TO_OUTBOX: Final = """
 INSERT INTO fence_outbox (account_id, kind, public_key, created_at_ns) VALUES ($1, $2, $3, 1)
 """
@@ -36,7 +38,8 @@ INSERT INTO signer (
   account_id, public_key, kind, role, master_public_key, valid_until_ns, created_at_ns, created_by_kind,
   created_by_id
 )
-SELECT $1, sha256(number::text::bytea), 'SESSION_KEY', 'FULL_ACCESS', $2, 2, 1, 'MASTER_KEY', ''
+SELECT
+  $1, sha256(($4::bigint || ' ' || number)::bytea), 'SESSION_KEY', 'FULL_ACCESS', $2, $4, 1, 'MASTER_KEY', ''
 FROM generate_series(1, $3::integer) AS number
 """
 
@@ -168,9 +171,15 @@ async def test_answer_waits_for_whatever_of_the_account_is_untold(
 
 
 async def test_any_number_of_keys_ends_at_once(keys: KeysServer, master: SigningKeyPair) -> None:
-    """A master key that has minted for years is told of in several calls, before the one answer."""
-    removed = await keys.add_master(master)
-    await keys.rows(ADD_SESSIONS, uuid.UUID(ACCOUNT_ID), removed.public_key, MANY_COUNT)
+    """What a master key minted is told of in several calls, before the one answer.
+
+    Not told of is what ended by itself over a minute ago, of which there is more than an answer has time
+    for: it signs nothing, whatever a clock that is a little behind says.
+    """
+    removed, account_id = await keys.add_master(master), uuid.UUID(ACCOUNT_ID)
+    just_now_ns = keys.clock.now_ns() - 59 * NANOSECONDS_PER_SECOND
+    await keys.rows(ADD_SESSIONS, account_id, removed.public_key, EXPIRED_COUNT, 2)
+    await keys.rows(ADD_SESSIONS, account_id, removed.public_key, MANY_COUNT, just_now_ns)
     calls_count = keys.wallet.calls_count
     await keys.submit("SubmitRemoveMasterKey", master, removal(removed))
     assert len(keys.wallet.stopped) == MANY_COUNT + 1

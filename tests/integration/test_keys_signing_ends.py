@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from chassis.errors import Code
+from chassis.limits import SCOPED_MASTER_KEYS_PER_ACCOUNT_COUNT
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.keys.v1 import signer_facts_pb2
@@ -47,6 +48,13 @@ VALUES (
   sha256($1::uuid::text::bytea), $3, 'ACCOUNT', $2, $3, '', '{account:read}', '{}', 1, 1, 'SESSION_KEY', '',
   $4
 )
+"""
+ADD_SCOPED: Final = """
+INSERT INTO signer (
+  account_id, public_key, kind, role, subaccount_index, created_at_ns, created_by_kind, created_by_id
+)
+SELECT $1, sha256(number::text::bytea), 'MASTER_KEY', 'FULL_ACCESS', 1000 + number, 1, 'MASTER_KEY', ''
+FROM generate_series(1, $2::integer) AS number
 """
 
 
@@ -210,6 +218,17 @@ async def test_master_keys_are_added_within_their_caps(
         for ended, reach, index in ((trader, ADMIN, 0), (first, SCOPED, 1)):
             await keys.submit(REMOVE, master, removal(ended))
             await keys.add_master(master, reach=reach, subaccount_index=index)
+
+
+async def test_scoped_master_keys_are_counted_over_all_subaccounts(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """Whether a subaccount is there keys does not know, so their number alone would bound nothing."""
+    await keys.rows(ADD_SCOPED, uuid.UUID(ACCOUNT_ID), SCOPED_MASTER_KEYS_PER_ACCOUNT_COUNT - 1)
+    await keys.add_master(master, reach=SCOPED, subaccount_index=1)
+    body = addition(new_pair(), reach=SCOPED, subaccount_index=2)
+    await keys.submit(ADD, master, body, status="master_key_rejected_limit")
+    await keys.add_master(master)
 
 
 async def test_master_key_is_added_as_it_asks_for_itself(keys: KeysServer, master: SigningKeyPair) -> None:

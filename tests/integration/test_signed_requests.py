@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 from google.protobuf.message import Message
 
-from chassis.db.migrate import maintain
+from chassis.clock import SystemClock
+from chassis.db.migrate import MigrationError, maintain
 from chassis.db.signed_requests import Claim, Sighting, claim_request, find_or_close, find_repeat
 from chassis.errors import Code, SealgateError
 from chassis.rpc import context as request_context
@@ -191,6 +192,36 @@ async def test_days_are_made_ahead_and_dropped_after_a_week(
     assert (await ages(now_ns + DAY))[8] == "request_20260109"
     assert sorted(await ages(now_ns + 9 * DAY)) == [7, 8]
     assert await ages(now_ns + 30 * DAY) == {}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_records_that_somebody_reads_are_maintained_another_time(
+    database_factory: DatabaseFactory, service: str
+) -> None:
+    """A backup that runs for hours does not stop those who sign: nothing waits behind the maintenance."""
+    fresh = await database_factory(service)
+    owner = fresh.dsn_as(f"sealgate_{service}_owner")
+    await maintain(owner, START_NS)
+    reader = await asyncpg.connect(fresh.dsn_as())
+    try:
+        async with reader.transaction():
+            await reader.fetch("SELECT FROM request")
+            maintaining = asyncio.create_task(maintain(owner, START_NS + 9 * DAY))
+            for number in range(20):
+                await _insert(fresh.dsn, START_NS + number, number)
+            with pytest.raises(MigrationError, match="in use"):
+                await maintaining
+    finally:
+        await reader.close()
+    await maintain(owner, START_NS + 9 * DAY)
+    assert await fresh.database.fetchval("SELECT count(*) FROM request") == 0
+
+
+async def test_records_are_not_dropped_by_a_clock_that_is_ahead(database_factory: DatabaseFactory) -> None:
+    """A record that is gone too early would let its request run again."""
+    fresh = await database_factory("wallet")
+    with pytest.raises(MigrationError, match="clock"):
+        await maintain(fresh.dsn_as("sealgate_wallet_owner"), SystemClock().now_ns() + 2 * 3600 * SECOND)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -43,7 +43,6 @@ class WithdrawalWorld(WalletWorld):
         self.signed_api._withdrawals = self.withdrawals
         self.signed_api._destinations = self.destinations
         self.signed_api._deposits = self.deposits
-        self.signed_api._clock = clock
         self.signed_api._ids = ids
 
     async def sign(self, method: str, body: Any, identity: Identity) -> Any:  # noqa: ANN401

@@ -4,23 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
-from chassis.clock import Clock
 from chassis.errors import Code
 from chassis.ids import Ids
 from chassis.rpc import context as request_context
-from chassis.rpc.context import SignedCall
 from chassis.signing import Rejections, Status
 from sealgate.wallet.v1 import signed_body_pb2, signed_pb2
-from services.wallet.domain.audit import Act
 from services.wallet.domain.destination import read_target
 from services.wallet.domain.money import format_amount
 from services.wallet.domain.wallet import wallet_id_of
 from services.wallet.domain.withdrawal import NewWithdrawal, Withdrawal, withdrawable_amount
 from services.wallet.ports import DepositStore, DestinationStore, WithdrawalStore
-from services.wallet.transport.messages import Context, act_of_caller, reach
+from services.wallet.transport.messages import Context, act_of_signer, reach
 from services.wallet.transport.withdrawal import STATES, address_message
 
 _WITHDRAWAL: Final = Rejections(
@@ -48,7 +44,6 @@ class SignedWithdrawals:
     _withdrawals: WithdrawalStore
     _destinations: DestinationStore
     _deposits: DepositStore
-    _clock: Clock
     _ids: Ids
 
     async def SubmitWithdraw(
@@ -65,7 +60,7 @@ class SignedWithdrawals:
             amount=withdrawable_amount(body.amount, asset),
             target=read_target(body.chain, body.address),
         )
-        begun = await self._withdrawals.create_withdrawal(reach(), new, self._act(call), is_signed=True)
+        begun = await self._withdrawals.create_withdrawal(reach(), new, act_of_signer(call), is_signed=True)
         return signed_pb2.SubmitWithdrawResponse(withdrawal=_submitted(begun))
 
     async def SubmitAddWithdrawalAddress(
@@ -76,7 +71,7 @@ class SignedWithdrawals:
         body: signed_body_pb2.AddWithdrawalAddress = call.body
         target = read_target(body.chain, body.address)
         added = await self._destinations.add_destination(
-            reach(), target, self._ids.uuid7(), self._act(call), is_signed=True
+            reach(), target, self._ids.uuid7(), act_of_signer(call), is_signed=True
         )
         return signed_pb2.SubmitAddWithdrawalAddressResponse(address=address_message(added))
 
@@ -87,12 +82,8 @@ class SignedWithdrawals:
         call = request_context.signed()
         body: signed_body_pb2.RemoveWithdrawalAddress = call.body
         target = read_target(body.chain, body.address)
-        removed = await self._destinations.remove_destination(reach(), target, self._act(call))
+        removed = await self._destinations.remove_destination(reach(), target, act_of_signer(call))
         return signed_pb2.SubmitRemoveWithdrawalAddressResponse(address=address_message(removed))
-
-    def _act(self, call: SignedCall) -> Act:
-        """The request as an act of its key, at the time at which it was decided."""
-        return replace(act_of_caller(self._clock), at_ns=call.processed_at_ns)
 
 
 def _submitted(withdrawal: Withdrawal) -> signed_body_pb2.SubmittedWithdrawal:
