@@ -72,14 +72,14 @@ def generate(file: Path) -> None:
     is never written over. The public half, in base64, is what the platform is told: to register it as a
     master key, or to mint a session key.
     """
-    from sealgate.client import KeyPair
+    from sealgate.client import KeyFileError, KeyPair
     from sealgate.client.signing import base64_text
 
     pair = KeyPair.generate()
     try:
         pair.save(file)
-    except FileExistsError:
-        raise CommandRefused(f"{file} is there already, and a private key is never written over") from None
+    except KeyFileError as error:
+        raise CommandRefused(str(error)) from None
     except OSError as error:
         raise CommandRefused(f"cannot write to {file}: {error.strerror}") from None
     say(base64_text(pair.public_key))

@@ -26,7 +26,7 @@ SECTIONS = {
     ],
     "Sign requests": [
         "sealgate key generate session.key",
-        "sealgate session mint session.key --url URL --key master.key --account ID",
+        "sealgate session mint session.key --url URL --key master.key --account ID --audience local",
         "sealgate sign payload CancelAllOrders --key session.key --account ID --audience NAME --body JSON",
         "sealgate verify payload envelope.json --audience NAME",
     ],

@@ -7,19 +7,16 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from chassis.limits import SUBACCOUNT_INDEX_MAX
 from cli.help import TaughtCommand, TaughtGroup
 from cli.output import CommandFailed, CommandRefused, say
-from cli.signing import UuidType, key_option, load_key, signer_of
+from cli.signing import AUDIENCE_VARIABLE, account_option, key_option, load_key
 
-if TYPE_CHECKING:
-    from sealgate.client import Sealgate
-
-_T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _AT: Final = "--url https://api.example.com --key master.key --account ID"
@@ -34,14 +31,21 @@ _HOURS_MAX: Final = 10 * 365 * 24
 
 def _at_platform(command: _Command) -> _Command:
     """The options that all of these commands have."""
-    url = click.option("--url", required=True, help="Where the platform is, such as https://api.example.com.")
-    account = click.option("--account", required=True, type=UuidType(), help="The master key's account.")
+    url = click.option(
+        "--url",
+        required=True,
+        envvar="SEALGATE_URL",
+        show_envvar=True,
+        help="Where the platform is, such as https://api.example.com.",
+    )
     audience = click.option(
         "--audience",
         metavar="NAME",
+        envvar=AUDIENCE_VARIABLE,
+        show_envvar=True,
         help="The deployment's name, where it is not the host (and port) of the URL.",
     )
-    return url(key_option(account(audience(command))))
+    return url(key_option(account_option(audience(command))))
 
 
 @click.group(cls=TaughtGroup, sections={"From a key to a session": _SCRIPT})
@@ -84,20 +88,20 @@ def mint(
     A key is minted once: neither a revoked nor an expired one comes back.
     """
     from chassis.clock import NANOSECONDS_PER_SECOND, SystemClock
+    from cli.calling import Platform
     from sealgate.client import NEVER, UNPINNED
 
+    source = click.get_current_context().get_parameter_source("hours")
+    if never_ends and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("a key ends after --hours or --never-ends: give one of them")
     pair = load_key(session_key)
     ends_ns = SystemClock().now_ns() + int(hours * 3600 * NANOSECONDS_PER_SECOND)
-    minted = _call(
-        url,
-        key_file,
-        account,
-        audience,
+    minted = Platform(url, key_file, account, audience).call(
         lambda client: client.submit_mint_session_key(
             public_key=pair.public_key,
             scope=UNPINNED if subaccount is None else subaccount,
             valid_until_ns=NEVER if never_ends else ends_ns,
-        ).raise_for_status(),
+        ).raise_for_status()
     )
     made = minted.session_key
     if made is None:
@@ -112,8 +116,10 @@ def list_(url: str, key_file: Path, account: uuid.UUID, audience: str | None) ->
 
     An ADMIN master key sees all of the account's, a SCOPED one those that it minted.
     """
-    listed = _call(
-        url, key_file, account, audience, lambda client: client.submit_list_session_keys().raise_for_status()
+    from cli.calling import Platform
+
+    listed = Platform(url, key_file, account, audience).call(
+        lambda client: client.submit_list_session_keys().raise_for_status()
     )
     for item in listed.session_keys:
         say(_line(item.public_key, item.subaccount_index, item.role, item.valid_until_ns))
@@ -134,35 +140,16 @@ def revoke(
     """Let SESSION_KEY sign no more, and end the device keys that it made.
 
     It is a key file, or the public key in base64. When the command ends with 0, nothing that the key
-    signed takes effect any more.
+    signed takes effect any more. While the platform cannot confirm that, it asks again for 15 seconds; if it
+    fails even so, run it again: a key that had ended already is no failure.
     """
+    from cli.calling import Platform, revoke_key
+
     public_key = _public_key(session_key)
-    _call(
-        url,
-        key_file,
-        account,
-        audience,
-        lambda client: client.submit_revoke_session_key(
-            public_key=public_key, include_api_keys=include_api_keys
-        ).raise_for_status(),
+    said = Platform(url, key_file, account, audience).call_patiently(
+        lambda client: revoke_key(client, public_key, include_api_keys=include_api_keys)
     )
-    say(f"revoked {base64.b64encode(public_key).decode('ascii')}")
-
-
-def _call(
-    url: str, key_file: Path, account: uuid.UUID, audience: str | None, call: Callable[[Sealgate], _T]
-) -> _T:
-    """What a signed call answers; ends with 2 for what makes no call, with 1 for a refusal."""
-    from sealgate.client import Sealgate, SealgateError
-
-    signer = signer_of(key_file, account, audience)
-    try:
-        with Sealgate(url, signer=signer) as client:
-            return call(client)
-    except SealgateError as error:
-        raise CommandFailed(str(error)) from None
-    except ValueError as error:
-        raise CommandRefused(str(error)) from None
+    say(said)
 
 
 def _public_key(text: str) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
+import textwrap
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from cli.help import TaughtCommand, TaughtGroup
+from cli.help import TaughtCommand, TaughtGroup, write_sections
 from cli.output import CommandFailed, CommandRefused, say
 
 if TYPE_CHECKING:
@@ -23,13 +25,17 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+AUDIENCE_VARIABLE: Final = "SEALGATE_AUDIENCE"
 _ID_VERSION: Final = 7
-_SIGN_EXAMPLES: Final = [
+# What the platform takes as the path of a request that is signed in headers: written in the one shortest way.
+_TARGET: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]{1,255})+")
+_PAYLOAD_EXAMPLES: Final = [
     "sealgate sign payload CancelAllOrders --key session.key --account ID --audience api.example.com \\",
     """    --body '{"subaccount_index": 0, "wallet_id": "ID"}' > envelope.json""",
     "curl https://api.example.com/api/v1/trading/order/cancel-all -H content-type:application/json \\",
     "    -d @envelope.json",
-    "",
+]
+_HEADERS_EXAMPLES: Final = [
     "sealgate sign headers GET /api/v1/api-keys --key session.key --account ID \\",
     "    --audience api.example.com > headers",
     "curl https://api.example.com/api/v1/api-keys -H @headers",
@@ -38,6 +44,16 @@ _VERIFY_EXAMPLES: Final = [
     "sealgate verify payload envelope.json --audience api.example.com",
     "sealgate verify headers GET /api/v1/api-keys headers --audience api.example.com",
 ]
+
+
+class _MessagesCommand(TaughtCommand):
+    """A command whose help also has all messages with their fields."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the sections, and the messages below them."""
+        super().format_epilog(ctx, formatter)
+        lines = (line for table in _tables().values() for line in _told_table(table))
+        write_sections({"Messages, and in brackets what may be absent": list(lines)}, formatter)
 
 
 class UuidType(click.ParamType[uuid.UUID]):
@@ -59,6 +75,8 @@ def key_option(command: _Command) -> _Command:
         "--key",
         "key_file",
         required=True,
+        envvar="SEALGATE_KEY_FILE",
+        show_envvar=True,
         type=click.Path(path_type=Path, dir_okay=False),
         help="File of the private key, as `sealgate key generate` makes it; only its owner may read it.",
     )
@@ -67,15 +85,24 @@ def key_option(command: _Command) -> _Command:
 
 def account_option(command: _Command) -> _Command:
     """The account that is signed for."""
-    return click.option("--account", required=True, type=UuidType(), help="The account that the key is of.")(
-        command
+    option = click.option(
+        "--account",
+        required=True,
+        envvar="SEALGATE_ACCOUNT",
+        show_envvar=True,
+        type=UuidType(),
+        help="The account that the key is of.",
     )
+    return option(command)
 
 
 def audience_option(command: _Command) -> _Command:
     """The deployment that is signed for."""
     text = "The deployment's name: the host (and port) of its address, unless it was given another."
-    return click.option("--audience", required=True, metavar="NAME", help=text)(command)
+    option = click.option(
+        "--audience", required=True, metavar="NAME", envvar=AUDIENCE_VARIABLE, show_envvar=True, help=text
+    )
+    return option(command)
 
 
 def _request_id_option(command: _Command) -> _Command:
@@ -100,7 +127,7 @@ def signer_of(key_file: Path, account: uuid.UUID, audience: str | None) -> Signe
     return _or_refused(lambda: Signer(load_key(key_file), account, audience=audience))
 
 
-@click.group(cls=TaughtGroup, sections={"Examples": _SIGN_EXAMPLES})
+@click.group(cls=TaughtGroup, sections={"Examples": [*_PAYLOAD_EXAMPLES, "", *_HEADERS_EXAMPLES]})
 def sign() -> None:
     """Sign a request with a key file, for another program to send.
 
@@ -108,7 +135,7 @@ def sign() -> None:
     """
 
 
-@sign.command("payload")
+@sign.command("payload", cls=_MessagesCommand, sections={"Examples": _PAYLOAD_EXAMPLES})
 @click.argument("message")
 @key_option
 @account_option
@@ -129,23 +156,25 @@ def sign_payload(
 ) -> None:
     """Sign a MESSAGE, such as PlaceOrder, and print the JSON to send to its route.
 
-    docs/signing.md has all messages with their fields. With --body-hex the bytes are signed as they are,
-    whatever they say.
+    docs/signing.md says what each field may be. With --body-hex the bytes are signed as they are, whatever
+    they say. A message without fields needs neither.
     """
     table = _table(message)
-    if (text is None) is (body_hex is None):
-        raise click.UsageError("give the message either as --body or as --body-hex")
-    if body_hex is not None:
-        body = _or_refused(lambda: bytes.fromhex(body_hex))
-    else:
-        fields = _fields(table, _text(text or ""))
+    if text is None and body_hex is None and not table.fields:
+        text = "{}"
+    if body_hex is not None and text is None:
+        body = _from_hex(body_hex)
+    elif text is not None and body_hex is None:
+        fields = _fields(table, _text(text))
         body = _or_refused(lambda: table.encode(fields))
+    else:
+        raise click.UsageError("give the message either as --body or as --body-hex")
     signer = signer_of(key_file, account, audience)
     envelope = signer.payload(table.request_type, request_id or _new_request_id(), body)
     say(json.dumps(envelope.document()))
 
 
-@sign.command("headers")
+@sign.command("headers", cls=TaughtCommand, sections={"Examples": _HEADERS_EXAMPLES})
 @click.argument("verb", type=click.Choice(["GET", "POST"]))
 @click.argument("target")
 @key_option
@@ -164,8 +193,14 @@ def sign_headers(
 ) -> None:
     """Sign a request as a whole, VERB and path (TARGET) and body, and print the headers to send with it.
 
-    They are for the routes that manage API keys and device keys with a session key.
+    They are for the routes that manage API keys and device keys with a session key. The path starts with a
+    slash and has no query: none of those routes takes one.
     """
+    if not _TARGET.fullmatch(target):
+        raise click.UsageError(
+            f"{target!r} is no path in normal form, such as /api/v1/api-keys: it starts with one slash and "
+            "has neither scheme nor host, no query, no dot segments and no escapes"
+        )
     signer = signer_of(key_file, account, audience)
     headers = _or_refused(
         lambda: signer.headers(verb, target, _text(text).encode(), request_id or _new_request_id())
@@ -202,7 +237,7 @@ def verify() -> None:
     """
 
 
-@verify.command("payload")
+@verify.command("payload", cls=_MessagesCommand, sections={"Examples": _VERIFY_EXAMPLES[:1]})
 @click.argument("file", type=click.File(encoding="utf-8"))
 @audience_option
 def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's own
@@ -231,10 +266,13 @@ def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's 
         except ValueError as error:
             fault = str(error)
     message = payload_message(_or_refused(lambda: checked_audience(audience)), account, payload)
-    _conclude(signature_holds(public_key, signature, message), fault, audience)
+    _conclude(signature_holds(public_key, signature, message), audience, "account, payload or key")
+    if fault is not None:
+        raise CommandFailed(f"it is signed, and would be refused all the same: {fault}")
+    _say_age(uuid.UUID(bytes=payload[8:HEADER_BYTES]))
 
 
-@verify.command("headers")
+@verify.command("headers", cls=TaughtCommand, sections={"Examples": _VERIFY_EXAMPLES[1:]})
 @click.argument("verb", type=click.Choice(["GET", "POST"]))
 @click.argument("target")
 @click.argument("file", type=click.File(encoding="utf-8"))
@@ -257,7 +295,10 @@ def verify_headers(
     _say_origin(request_id, account, public_key)
     name, body = _or_refused(lambda: checked_audience(audience)), _text(text).encode()
     message = _or_refused(lambda: session_message(name, account, request_id, verb, target, body))
-    _conclude(signature_holds(public_key, signature, message), None, audience)
+    _conclude(signature_holds(public_key, signature, message), audience, "verb, path, body or key")
+    if request_id.version != _ID_VERSION:
+        raise CommandFailed("it is signed, and would be refused all the same: its request id is no UUIDv7")
+    _say_age(request_id)
 
 
 def _say_origin(request_id: uuid.UUID, account: uuid.UUID, public_key: bytes) -> None:
@@ -276,12 +317,33 @@ def _moment(request_id: uuid.UUID) -> str:
     return f"made at {moment.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}"
 
 
-def _conclude(holds: bool, fault: str | None, audience: str) -> None:
+def _conclude(holds: bool, audience: str, others: str) -> None:
     say(f"{'signature':<14}{'valid' if holds else 'NOT VALID'} for {audience}")
     if not holds:
-        raise CommandFailed("the key did not sign this for this deployment")
-    if fault is not None:
-        raise CommandFailed(f"it is signed, and would be refused all the same: {fault}")
+        raise CommandFailed(f"the signature does not hold: another audience, {others}")
+
+
+def _say_age(request_id: uuid.UUID) -> None:
+    """Says whether the platform would still take the id, by this machine's clock."""
+    from chassis.clock import NANOSECONDS_PER_SECOND, SystemClock
+    from sealgate.client.signing import REQUEST_WINDOW_SECONDS
+
+    age_seconds = SystemClock().now_ns() / NANOSECONDS_PER_SECOND - (request_id.int >> 80) / 1000
+    window = f"the {REQUEST_WINDOW_SECONDS} s in which a request is taken"
+    if age_seconds < 0:
+        told = f"{_span(-age_seconds)} ahead of this machine's clock"
+    elif age_seconds <= REQUEST_WINDOW_SECONDS:
+        told = f"within {window}"
+    else:
+        told = f"{_span(age_seconds - REQUEST_WINDOW_SECONDS)} past {window}"
+    say(f"{'time':<14}{told}")
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _tables() -> dict[str, Body]:
@@ -289,6 +351,20 @@ def _tables() -> dict[str, Body]:
     from sealgate.client.wire import Body
 
     return {value.name: value for value in vars(bodies).values() if isinstance(value, Body)}
+
+
+def _told_table(table: Body) -> list[str]:
+    """A message with its fields, in lines that are not too long."""
+    fields = (f"[{field.name}]" if field.optional else field.name for field in table.fields)
+    text = f"{table.name}: {', '.join(fields) or 'no fields'}"
+    return textwrap.wrap(text, 96, subsequent_indent="    ", break_long_words=False)
+
+
+def _from_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise CommandRefused("--body-hex has to be hexadecimal: two of 0-9 and a-f for each byte") from None
 
 
 def _table(message: str) -> Body:

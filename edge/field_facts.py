@@ -64,7 +64,8 @@ def _raw(bytes_count: int) -> Facts:
 
 
 _PUBLIC_KEY: Final = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
-_SIGNATURE: Final = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="
+# Zeros, which no key makes: what is signed has the name of a deployment in it.
+_SIGNATURE: Final = "A" * 86 + "=="
 _NANOSECONDS: Final = {"minimum": 0, "example": 1_772_357_400_000_000_001}
 _ADDRESS: Final = {
     "pattern": r"^0x[0-9a-f]{40}$",
@@ -204,6 +205,9 @@ FACTS: Final[Mapping[str, Facts]] = {
     "ChainWallet.name": _text("Wallet 1"),
     "CreateWalletRequest.name": {**_DISPLAY_NAME, "example": "Savings"},
     "UpdateWalletRequest.name": {**_DISPLAY_NAME, "example": "Savings"},
+    "CreateWallet.name": {**_DISPLAY_NAME, "example": "Savings"},
+    "UpdateWallet.name": {**_DISPLAY_NAME, "example": "Savings"},
+    "CreateSubaccount.name": {**_DISPLAY_NAME, "example": "Market making"},
     "position": {"minimum": 1, "example": 1},
     "autoredeem": {"example": False},
     "chain_id": _text("POL"),
@@ -217,6 +221,8 @@ FACTS: Final[Mapping[str, Facts]] = {
     "withdrawal_id": _uuid("e7"),
     "from_wallet_id": _uuid("d4"),
     "to_wallet_id": _uuid("d5"),
+    "from_subaccount_index": {"minimum": 0, "maximum": SUBACCOUNT_INDEX_MAX, "example": 0},
+    "to_subaccount_index": {"minimum": 0, "maximum": SUBACCOUNT_INDEX_MAX, "example": 7},
     "txn_seq": {"minimum": 1, "example": 812},
     "Subaccount.name": _text("Subaccount 1"),
     "SubaccountWallet.name": _text("Wallet 1"),

@@ -26,11 +26,12 @@ from edge.openapi_parts import (
     SCHEMAS,
     SECURITY_SCHEMES,
 )
+from edge.openapi_payloads import add_payload
 from edge.openapi_signed import (
     SIGNED_PARAMETERS,
     SIGNED_SECURITY_SCHEMES,
+    SIGNING_TAG,
     STATUS_SCHEMA,
-    payload_example,
     signed_words,
 )
 from edge.refusals import refusals_of
@@ -54,6 +55,13 @@ _CREDENTIAL_WORDS: Final = {
     CredentialKind.ACCOUNT_SESSION: "an account session",
     CredentialKind.ACCOUNT_API_KEY: "an account API key",
     CredentialKind.DEVICE_KEY: "a device key",
+}
+# Before the code in the name of an example that has no `success`.
+_BARE_EXAMPLE: Final = "Refusal."
+_DETAILS: Final = {
+    Code.VALIDATION_ERROR: [("name", "is not known here")],
+    Code.MALFORMED_PAYLOAD: [("payload", "must have at least 24 bytes")],
+    Code.REQUEST_TIMESTAMP_SKEW: [("now_ns", f"the server's time is {FACTS['now_ns']['example']}")],
 }
 _RATE_LIMIT_HEADERS: Final = (
     "X-RateLimit-Limit",
@@ -93,6 +101,8 @@ class _Description:
             for binding in method.bindings:
                 path = paths.setdefault(binding.template, {})
                 path[binding.verb.lower()] = self._operation(method, binding)
+        if any(method.is_signed for method in methods):
+            tags = {SIGNING_TAG["name"]: SIGNING_TAG} | tags
         own_tag = {"name": "Edge", "description": "The edge's own routes."}
         return {
             "openapi": "3.1.0",
@@ -105,7 +115,7 @@ class _Description:
                 "responses": dict(sorted((self._responses | _method_not_allowed()).items())),
                 "parameters": PARAMETERS | SIGNED_PARAMETERS,
                 "headers": HEADERS,
-                "examples": {code.value: {"value": _example(code)} for code in ERROR_TABLE},
+                "examples": _examples(),
                 "securitySchemes": SECURITY_SCHEMES | SIGNED_SECURITY_SCHEMES,
             },
         }
@@ -145,9 +155,9 @@ class _Description:
 
     def _request_body(self, method: Method, path_names: Sequence[str]) -> Json:
         schema, example = self._schemas.body(method, path_names)
-        if method.takes_payload:
-            example["payload"] = payload_example(method)
         component = self._schemas.components[schema["$ref"].rpartition("/")[2]]
+        if method.takes_payload:
+            example["payload"] = add_payload(self._schemas, method, component)
         return {
             "required": "required" in component,
             "content": {"application/json": {"schema": schema, "example": example}},
@@ -284,10 +294,15 @@ def _closed_object(properties: Json) -> Json:
 
 
 def _refusal(method: Method, status: int, codes: Sequence[Code]) -> Json:
-    family = "PlatformRefusal" if method.envelope is Envelope.PLATFORM else "Refusal"
+    is_platform = method.envelope is Envelope.PLATFORM
+    family = "PlatformRefusal" if is_platform else "Refusal"
+    prefix = "" if is_platform else _BARE_EXAMPLE
+    texts = [f"`{code}`: {ERROR_TABLE[code].message}" for code in codes]
+    if Code.HEADERS_TOO_LARGE in codes and not is_platform:
+        texts.append("It comes before the route is known, and has `success` and `response` too.")
     error = {"type": "object", "properties": {"code": {"enum": [code.value for code in codes]}}}
     return {
-        "description": "\n\n".join(f"`{code}`: {ERROR_TABLE[code].message}" for code in codes),
+        "description": "\n\n".join(texts),
         "headers": _refusal_headers(method, status, codes),
         "content": {
             "application/json": {
@@ -297,7 +312,7 @@ def _refusal(method: Method, status: int, codes: Sequence[Code]) -> Json:
                         {"type": "object", "properties": {"error": error}},
                     ]
                 },
-                "examples": {code.value: {"$ref": f"#/components/examples/{code}"} for code in codes},
+                "examples": {code.value: {"$ref": f"#/components/examples/{prefix}{code}"} for code in codes},
             }
         },
     }
@@ -320,13 +335,21 @@ def _method_not_allowed() -> Json:
     }
 
 
-def _example(code: Code) -> Json:
-    """A refusal of family P, which the other families' readers can take too."""
-    row = ERROR_TABLE[code]
-    details = [{"path": "name", "message": "is not known here"}] if code is Code.VALIDATION_ERROR else []
+def _examples() -> Json:
+    """Of each code a refusal in family P, and one in the families without `success`."""
+    bare = {code: _refusal_example(code) for code in ERROR_TABLE}
+    platform = {
+        code: {"success": False, "response": ERROR_TABLE[code].message} | refusal
+        for code, refusal in bare.items()
+    }
+    return {code.value: {"value": example} for code, example in platform.items()} | {
+        f"{_BARE_EXAMPLE}{code}": {"value": example} for code, example in bare.items()
+    }
+
+
+def _refusal_example(code: Code) -> Json:
+    details = [{"path": path, "message": message} for path, message in _DETAILS.get(code, ())]
     return {
-        "success": False,
-        "response": row.message,
-        "error": {"code": code.value, "message": row.message, "details": details},
-        "request_id": FACTS["order_id"]["example"],
+        "error": {"code": code.value, "message": ERROR_TABLE[code].message, "details": details},
+        "request_id": FACTS["request_id"]["example"],
     }

@@ -2,22 +2,66 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Mapping
 from typing import Any, Final
-from uuid import UUID
 
+from chassis.limits import SIGNED_REQUEST_AGE_SECONDS, SIGNED_REQUEST_LEAD_SECONDS
 from chassis.methods import CredentialKind, Method, SignerNeed
 from chassis.signing import Status
 from edge.field_facts import FACTS
 
 Json = dict[str, Any]
 
-_VERSION: Final = 1
-_ED25519: Final = 0
 # Every signed method needs it beside its own.
 _SIGNING: Final = "signing"
+
+SIGNING_TAG: Final[Json] = {
+    "name": "Signing",
+    "description": f"""\
+Keys are Ed25519 (RFC 8032, nothing hashed before), signatures have 64 bytes, public keys 32. JSON and headers
+have them, and payloads, in standard base64 with padding; examples have signatures of nothing but zeros.
+
+In what is signed, lengths are two bytes, little endian, ids are their 16 bytes, and the audience is the name
+of the deployment: take it from your own configuration. The request id is a UUIDv7, whose time is at most
+{SIGNED_REQUEST_AGE_SECONDS} s past and {SIGNED_REQUEST_LEAD_SECONDS} s ahead when it arrives.
+
+A payload is, without anything between:
+
+- 1 byte: version, 1
+- 1 byte: signature type, 0 for Ed25519
+- 2 bytes: request type, little endian; each route says its own
+- 4 bytes: zeros
+- 16 bytes: request id
+- the rest: the protobuf message of the request type, its fields in the order of their numbers, each once; one
+without `optional` that is 0, false or empty is left out, and there is no unknown field and no unknown enum
+
+The signature of a payload is over these bytes:
+
+- `sealgate/payload/v1` and a zero byte
+- length of the audience, audience
+- account id
+- payload, as it is sent
+
+A signature in headers is over these:
+
+- `sealgate/session-signature/v1` and a zero byte
+- length of the audience, audience
+- account id
+- request id
+- length of the HTTP method, HTTP method
+- length of the target, target: path and query as they are sent
+- SHA-256 of the body, as it is sent
+
+A new master key's own signature, which shows that its private half is at hand, is over these:
+
+- `sealgate/possession/v1` and a zero byte
+- length of the audience, audience
+- account id
+- public key of the new master key
+
+A session key is rooted in an ADMIN master key when such a one minted it with the scope 4294967295; with the
+role FULL_ACCESS it may then withdraw. What can become of a request is in the type `SignedStatus`.""",
+}
 
 SIGNED_SECURITY_SCHEMES: Final[Json] = {
     "sessionSignature": {
@@ -26,7 +70,8 @@ SIGNED_SECURITY_SCHEMES: Final[Json] = {
         "name": "X-SIGNATURE",
         "description": (
             "Ed25519 signature by a session key over verb, target and body: 64 bytes in base64. The headers "
-            "`X-ACCOUNT-ID`, `X-PUBLIC-KEY` and `X-REQUEST-ID` belong to it; docs/signing.md has the bytes."
+            "`X-ACCOUNT-ID`, `X-PUBLIC-KEY` and `X-REQUEST-ID` belong to it; the bytes are in the section "
+            "Signing."
         ),
     },
 }
@@ -107,12 +152,6 @@ _NEEDS: Final = {
 }
 
 
-def payload_example(method: Method) -> str:
-    """The base64 of a payload of the method's request type, with its header and id and an empty body."""
-    head = struct.pack("<BBHI", _VERSION, _ED25519, method.request_type, 0)
-    return base64.b64encode(head + UUID(FACTS["request_id"]["example"]).bytes).decode("ascii")
-
-
 def signed_words(method: Method) -> tuple[str, ...]:
     """What a caller has to sign, with what key, and what a refusal looks like, in paragraphs."""
     signer = " or ".join(_WORDS[kind] for kind in sorted(method.accepts))
@@ -120,7 +159,7 @@ def signed_words(method: Method) -> tuple[str, ...]:
         what = (
             f"Needs the signature of {signer} over a payload of request type {method.request_type}, whose "
             f"body is the protobuf message `{method.payload_message}`; the body of the request carries all "
-            "of it, and no header does."
+            "of it, and no header does. In the example the signature is nothing but zeros."
         )
     else:
         what = f"Needs the signature of {signer} over verb, target and body, in headers."

@@ -20,7 +20,8 @@ from sealgate.common.v1 import method_rule_pb2 as rules
 
 Schema = dict[str, Any]
 
-_REFERENCE: Final = "#/components/schemas/"
+REFERENCE: Final = "#/components/schemas/"
+_SIGNING_PAGE: Final = ("docs/signing.md", "the section Signing")
 _NOTHING: Final[Facts] = {}
 # Keywords about an array rather than its items.
 _ARRAY_KEYWORDS: Final = frozenset({"minItems", "maxItems", "uniqueItems"})
@@ -37,11 +38,14 @@ _TIME_EXAMPLE: Final = "2026-03-01T09:30:00Z"
 
 
 def comments_of(files: FileDescriptorSet) -> dict[str, str]:
-    """What the protos say of every service, method, message, field, enum and value, by full name."""
+    """What the protos say of every service, method, message, field, enum and value, by full name.
+
+    Where they point to a page of the repository, which nobody serves, it is to the description's own words.
+    """
     comments: dict[str, str] = {}
     for file in files.file:
         texts = {
-            tuple(place.path): " ".join(place.leading_comments.split())
+            tuple(place.path): " ".join(place.leading_comments.split()).replace(*_SIGNING_PAGE)
             for place in file.source_code_info.location
             if place.leading_comments
         }
@@ -90,7 +94,7 @@ class Schemas:
 
     def answer(self, method: Method) -> tuple[Schema, Any]:
         """Schema and example of what is inside the envelope of a method's answer."""
-        shape = _Shape(self, field_name_of(method.envelope), method.envelope, is_sent=False)
+        shape = Shape(self, field_name_of(method.envelope), method.envelope, is_sent=False)
         descriptor = method.descriptor.output_type
         member = method.list_field or method.object_field
         if member is None:
@@ -100,16 +104,16 @@ class Schemas:
 
     def body(self, method: Method, path_names: Sequence[str]) -> tuple[Schema, Any]:
         """Schema and example of a method's body, without the fields that are in the path."""
-        shape = _Shape(self, field_name_of(method.envelope), method.envelope, is_sent=True)
+        shape = Shape(self, field_name_of(method.envelope), method.envelope, is_sent=True)
         fields = json_fields(method, path_names)
         # As the message is named too; the message itself may be in an answer, and has the path's fields.
         name = f"{method.descriptor.name}Request"
         self.components[name] = shape.object_of(method.descriptor.input_type, fields)
-        return {"$ref": _REFERENCE + name}, shape.members_example(fields)
+        return {"$ref": REFERENCE + name}, shape.members_example(fields)
 
     def parameters(self, method: Method, path_names: Sequence[str], *, has_body: bool) -> list[Schema]:
         """A method's path and query parameters."""
-        shape = _Shape(self, field_name_of(method.envelope), method.envelope, is_sent=True)
+        shape = Shape(self, field_name_of(method.envelope), method.envelope, is_sent=True)
         by_name = method.descriptor.input_type.fields_by_name
         in_query = [
             field
@@ -146,7 +150,7 @@ class Schemas:
         return f"{descriptor.full_name}{suffix}"
 
 
-class _Shape:
+class Shape:
     """One of the two shapes of messages: what is sent, or what is answered, in a family's spelling."""
 
     def __init__(self, schemas: Schemas, name_of: NameOf, envelope: Envelope, *, is_sent: bool) -> None:
@@ -164,7 +168,7 @@ class _Shape:
         if name not in self._schemas.components:
             self._schemas.components[name] = {}  # taken, should the type hold itself
             self._schemas.components[name] = self.object_of(descriptor, descriptor.fields)
-        return {"$ref": _REFERENCE + name}
+        return {"$ref": REFERENCE + name}
 
     def object_of(self, descriptor: Descriptor, fields: Sequence[FieldDescriptor]) -> Schema:
         """The schema of an object with these fields of a message type."""
@@ -212,7 +216,7 @@ class _Shape:
             if "$ref" in schema:
                 return schema
         elif _is_outcome_status(field):
-            return {"$ref": _REFERENCE + STATUS_COMPONENT}
+            return {"$ref": REFERENCE + STATUS_COMPONENT}
         else:
             schema = self._scalar(field)
         return schema | keywords | {"examples": [self.item_example(field)]}
@@ -247,7 +251,7 @@ class _Shape:
                 "enum": list(texts.values()),
                 "examples": [next(iter(texts.values()))],
             }
-        return {"$ref": _REFERENCE + name}
+        return {"$ref": REFERENCE + name}
 
     def example(self, field: FieldDescriptor) -> Any:  # noqa: ANN401
         """An example of a field's value."""

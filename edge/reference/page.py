@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chassis.errors import ERROR_TABLE
+from edge.openapi_payloads import MESSAGE_KEYWORD, NUMBER_KEYWORD, TYPE_KEYWORD
 from edge.reference.types import is_shown_apart, type_text
 
 Json = Mapping[str, Any]
@@ -22,6 +23,7 @@ CONTENT_SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+_OPTIONAL: Final = ' <span class="quiet">optional</span>'
 _CODE: Final = re.compile(r"`([^`]+)`")
 
 
@@ -139,20 +141,45 @@ def _content(document: Json, title: str, content: Json) -> Iterator[str]:
     schema = _resolved(document, described["schema"])
     if schema.get("properties"):
         yield _members(schema)
+    for member in schema.get("properties", {}).values():
+        if "contentSchema" in member:
+            message = _resolved(document, member["contentSchema"])
+            yield f"<h4>Message in the payload: {type_text(member['contentSchema'])}"
+            yield f' <span class="quiet">{escape(message[MESSAGE_KEYWORD])}</span></h4>'
+            yield _members(message)
     yield f"<pre>{escape(_json(described['example']))}</pre>"
 
 
 def _members(schema: Json) -> str:
+    """The members of an object, or the fields of a protobuf message."""
+    if MESSAGE_KEYWORD in schema:
+        return _fields(schema)
     required = schema.get("required", ())
     rows = [
         (
             f"<code>{escape(name)}</code>",
-            type_text(member) + ("" if name in required else ' <span class="quiet">optional</span>'),
+            type_text(member) + ("" if name in required else _OPTIONAL),
             _inline(member.get("description", "")),
         )
         for name, member in schema["properties"].items()
     ]
     return _table(("member", "type", "what it is"), rows)
+
+
+def _fields(message: Json) -> str:
+    if not message["properties"]:
+        return "<p>It has no fields.</p>"
+    required = message.get("required", ())
+    rows = [
+        (
+            str(field[NUMBER_KEYWORD]),
+            f"<code>{escape(name)}</code>",
+            escape(field[TYPE_KEYWORD]) + ("" if name in required else _OPTIONAL),
+            _inline(field["description"]),
+        )
+        for name, field in message["properties"].items()
+    ]
+    return _table(("number", "field", "protobuf type", "what it is"), rows)
 
 
 def _types(document: Json) -> Iterator[str]:
@@ -163,7 +190,7 @@ def _types(document: Json) -> Iterator[str]:
         anchor = _anchor("type", name)
         yield f'<section class="type" id="{anchor}"><h3><a href="#{anchor}">{escape(name)}</a></h3>'
         yield _paragraphs(schema.get("description", ""))
-        if schema.get("properties"):
+        if "properties" in schema:
             yield _members(schema)
         yield "</section>"
 
@@ -207,7 +234,15 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{_inline(part)}</p>" for part in text.split("\n\n") if part.strip())
+    return "".join(_paragraph(part) for part in text.split("\n\n") if part.strip())
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph, or a list when it begins as one."""
+    if not text.startswith("- "):
+        return f"<p>{_inline(text)}</p>"
+    items = text.removeprefix("- ").split("\n- ")
+    return f"<ul>{''.join(f'<li>{_inline(item)}</li>' for item in items)}</ul>"
 
 
 def _inline(text: str) -> str:

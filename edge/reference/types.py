@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from edge.openapi_payloads import MESSAGE_KEYWORD
+
 Schema = Mapping[str, Any]
 
 
 def is_shown_apart(schema: Schema) -> bool:
     """Whether a schema has something to show beside its name."""
-    return bool(schema.get("properties") or schema.get("enum"))
+    return bool(schema.get("properties") or schema.get("enum") or MESSAGE_KEYWORD in schema)
 
 
 def type_text(schema: Schema) -> str:
@@ -25,6 +27,8 @@ def type_text(schema: Schema) -> str:
     if "const" in schema:
         constant = schema["const"]
         return f"<code>{escape(constant if isinstance(constant, str) else json.dumps(constant))}</code>"
+    if "contentSchema" in schema:
+        return f'string <span class="quiet">base64</span>, holds {type_text(schema["contentSchema"])}'
     kinds = schema.get("type", "any")
     kinds = [kinds] if isinstance(kinds, str) else kinds
     return " or ".join(_kind_text(kind, schema) for kind in kinds)

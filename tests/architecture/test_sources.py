@@ -121,8 +121,14 @@ def test_domain_imports_rules_only(service: str) -> None:
     assert offences == []
 
 
+COMPARES_CLOCKS = "chassis/db/migrate.py"
+
+
 def test_sql_takes_time_and_chance_as_arguments() -> None:
-    """No `now()`, no `random()`, no timestamp column: times are nanoseconds that the caller brings."""
+    """No `now()`, no `random()`, no timestamp column: times are nanoseconds that the caller brings.
+
+    One statement compares the caller's clock with the database's, and needs both for that.
+    """
     offences = [
         f"{name_of(path)}: {what}"
         for path in committed_files()
@@ -132,6 +138,7 @@ def test_sql_takes_time_and_chance_as_arguments() -> None:
     offences += [
         f"{name_of(path)}: {what}"
         for path in python_files(*PROCESSES)
+        if name_of(path) != COMPARES_CLOCKS
         for text in sql_texts(read(path))
         for what in ambient_sql(text)
     ]

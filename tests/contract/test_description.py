@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from chassis.errors import ERROR_TABLE, Code
+from chassis.errors import ERROR_TABLE, Code, SealgateError
 from chassis.methods import CredentialKind, Exposure, HttpBinding
+from edge.errors import error_answer
 from edge.present import json_bytes
 from edge.routes import variable_names
 from edge.translate import request_decoder
@@ -125,12 +128,30 @@ def test_operation_takes_the_fields_of_its_request(full_name: str, binding: Http
 
 
 def test_every_error_is_described() -> None:
-    """Each code of the table stands in the error's schema and has an example of its answer."""
+    """Each code of the table stands in the error's schema and has an example of both forms of its answer."""
     assert COMPONENTS["schemas"]["Error"]["properties"]["code"]["enum"] == [str(code) for code in Code]
-    assert set(COMPONENTS["examples"]) == {str(code) for code in ERROR_TABLE}
-    for code, row in ERROR_TABLE.items():
-        error = COMPONENTS["examples"][code]["value"]["error"]
-        assert (error["code"], error["message"]) == (code, row.message)
+    names = {name for code in ERROR_TABLE for name in (str(code), f"Refusal.{code}")}
+    assert set(COMPONENTS["examples"]) == names
+    for name in names:
+        row = ERROR_TABLE[Code(name.removeprefix("Refusal."))]
+        error = COMPONENTS["examples"][name]["value"]["error"]
+        assert (error["code"], error["message"]) == (row.code, row.message)
+
+
+@pytest.mark.parametrize(("full_name", "binding"), ROUTES)
+def test_example_of_a_refusal_is_in_its_routes_envelope(full_name: str, binding: HttpBinding) -> None:
+    """With `success` and `response` on the platform's routes, and on no signed, browser's or bare one."""
+    method = METHODS[full_name]
+    for status, reference in DESCRIPTION.operation(binding.verb, binding.template)["responses"].items():
+        if int(status) < 400:
+            continue
+        examples = DESCRIPTION.resolved(reference)["content"]["application/json"]["examples"]
+        for code, example in examples.items():
+            shown = DESCRIPTION.resolved(example)["value"]
+            error = SealgateError(Code(code))
+            answered = json.loads(error_answer(error, UUID(shown["request_id"]), method).body)
+            assert set(shown) == set(answered)
+            assert shown | {"error": answered["error"]} == answered
 
 
 def test_response_lists_codes_of_its_own_status() -> None:

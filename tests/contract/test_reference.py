@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections import Counter
 from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Final
+from uuid import UUID
 
 import httpx
 import pytest
 
 from chassis.errors import ERROR_TABLE
+from chassis.signing import payload_message, possession_message, session_signature_message
 from tests.cluster import Cluster
 from tests.described import DESCRIPTION, METHODS
 
@@ -108,6 +111,36 @@ def test_page_has_an_anchor_for_each_operation_credential_and_error(reference: h
     for method in METHODS.values():
         for binding in method.bindings:
             assert f"<code>{binding.template}</code>" in reference.text
+
+
+def test_page_shows_the_fields_of_every_signed_message_at_its_route(reference: httpx.Response) -> None:
+    """Number, name, type and comment of each field stand beside the route that takes the message."""
+    for method in METHODS.values():
+        if not method.takes_payload:
+            continue
+        _, _, after = reference.text.partition(
+            f'<section class="operation" id="operation-{method.descriptor.name}">'
+        )
+        section = after.partition("</section>")[0]
+        name = str(method.payload_message).rpartition(".")[2]
+        assert f'<h4>Message in the payload: <a href="#type-{name}">{name}</a>' in section
+        for field_name, field in DESCRIPTION.document["components"]["schemas"][name]["properties"].items():
+            number, kind = field["x-protobuf-number"], field["x-protobuf-type"]
+            assert f"<tr><td>{number}</td><td><code>{field_name}</code></td><td>{kind}" in section
+
+
+def test_description_says_itself_what_is_signed(reference: httpx.Response) -> None:
+    """It names the three sorts of signed bytes, and sends nobody to a page that is not served."""
+    account_id = UUID(int=1)
+    signed = (
+        payload_message("a", account_id, b""),
+        session_signature_message("a", account_id, account_id, method="GET", target="/", body=b""),
+        possession_message("a", account_id, bytes(32)),
+    )
+    for text in (reference.text, json.dumps(DESCRIPTION.document)):
+        assert re.findall(r"docs/\S+|\S+\.md\b", text) == []
+        for message in signed:
+            assert f"{message.partition(bytes(1))[0].decode()}" in text
 
 
 def test_page_needs_nothing_from_elsewhere(reference: httpx.Response) -> None:

@@ -1,4 +1,4 @@
-"""The table of who may sign what, against every sort of key: one row a method, one column a key."""
+"""The table of who may sign what: one row a method and kind of key that it takes, one column a key."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ OTHER_KIND: Final = "CREDENTIAL_NOT_ACCEPTED"
 EXPIRED: Final = "SESSION_EXPIRED"
 REVOKED: Final = "SESSION_INVALID"
 
+MASTER: Final = CredentialKind.MASTER_KEY
+SESSION: Final = CredentialKind.SESSION_KEY
+
 _EXPIRY_NS: Final = 1_000_000
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a method answers, by the key that signs its good request in subaccount 0.
+    """What a method answers, by the key of one kind that signs its good request in subaccount 0.
 
     `elsewhere` reaches subaccount 1 alone; `scoped` is of a master key that reaches subaccount 0 alone, and
-    is pinned by that and not by itself. A master key does not expire: None.
+    is pinned by that and not by itself. A master key does not expire, and there is no other kind where a
+    method takes both: None.
     """
 
     right: str
@@ -60,23 +64,26 @@ def manages() -> Row:
 
 
 ROWS: Final = {
-    "SubmitPlaceOrder": trades(),
-    "SubmitCancelOrder": trades(),
-    "SubmitCancelAllOrders": trades(),
-    "SubmitAmendOrder": trades(),
-    "SubmitTransferFunds": Row(DONE, OTHER_KIND, NO_SCOPE, DONE, NO_ROLE, EXPIRED, REVOKED),
-    "SubmitWithdraw": is_whole_account(),
-    "SubmitCreateWallet": trades(),
-    "SubmitUpdateWallet": trades(),
-    "SubmitCreateSubaccount": is_whole_account(),
-    "SubmitAddWithdrawalAddress": manages(),
+    ("SubmitPlaceOrder", SESSION): trades(),
+    ("SubmitCancelOrder", SESSION): trades(),
+    ("SubmitCancelAllOrders", SESSION): trades(),
+    ("SubmitAmendOrder", SESSION): trades(),
+    ("SubmitTransferFunds", SESSION): Row(DONE, OTHER_KIND, NO_SCOPE, DONE, NO_ROLE, EXPIRED, REVOKED),
+    ("SubmitWithdraw", SESSION): is_whole_account(),
+    ("SubmitCreateWallet", SESSION): trades(),
+    ("SubmitUpdateWallet", SESSION): trades(),
+    ("SubmitCreateSubaccount", SESSION): is_whole_account(),
+    ("SubmitAddWithdrawalAddress", MASTER): manages(),
     # Both kinds of key may, and trading keys too: it only takes away.
-    "SubmitRemoveWithdrawalAddress": Row(DONE, None, NOT_ROOTED, NOT_ROOTED, DONE, EXPIRED, REVOKED),
-    "SubmitMintSessionKey": Row(DONE, OTHER_KIND, DONE, DONE, DONE, None, REVOKED),
-    "SubmitRevokeSessionKey": Row(
+    ("SubmitRemoveWithdrawalAddress", SESSION): Row(
+        DONE, None, NOT_ROOTED, NOT_ROOTED, DONE, EXPIRED, REVOKED
+    ),
+    ("SubmitRemoveWithdrawalAddress", MASTER): Row(DONE, None, NOT_ROOTED, NOT_ROOTED, DONE, None, REVOKED),
+    ("SubmitMintSessionKey", MASTER): Row(DONE, OTHER_KIND, DONE, DONE, DONE, None, REVOKED),
+    ("SubmitRevokeSessionKey", MASTER): Row(
         DONE, OTHER_KIND, "session_rejected_invalid", "session_rejected_invalid", DONE, None, REVOKED
     ),
-    "SubmitLogout": Row(
+    ("SubmitLogout", SESSION): Row(
         DONE,
         OTHER_KIND,
         "session_rejected_invalid",
@@ -85,67 +92,60 @@ ROWS: Final = {
         EXPIRED,
         REVOKED,
     ),
-    "SubmitAddMasterKey": manages(),
-    "SubmitRemoveMasterKey": manages(),
-    "SubmitListSessionKeys": Row(DONE, OTHER_KIND, DONE, DONE, DONE, None, REVOKED),
-    "ListSessionApiKeys": Row(DONE, OTHER_KIND, DONE, DONE, DONE, EXPIRED, REVOKED),
-    "CreateSessionApiKey": Row(DONE, OTHER_KIND, NOT_ROOTED, NOT_ROOTED, NO_ROLE, EXPIRED, REVOKED),
-    "DeleteSessionApiKey": Row(DONE, OTHER_KIND, NOT_ROOTED, NOT_ROOTED, NO_ROLE, EXPIRED, REVOKED),
-    "CreateDeviceKey": Row(DONE, OTHER_KIND, DONE, DONE, DONE, EXPIRED, REVOKED),
-    "ListDeviceKeys": Row(DONE, OTHER_KIND, DONE, DONE, DONE, EXPIRED, REVOKED),
+    ("SubmitAddMasterKey", MASTER): manages(),
+    ("SubmitRemoveMasterKey", MASTER): manages(),
+    ("SubmitListSessionKeys", MASTER): Row(DONE, OTHER_KIND, DONE, DONE, DONE, None, REVOKED),
+    ("ListSessionApiKeys", SESSION): Row(DONE, OTHER_KIND, DONE, DONE, DONE, EXPIRED, REVOKED),
+    ("CreateSessionApiKey", SESSION): Row(
+        DONE, OTHER_KIND, NOT_ROOTED, NOT_ROOTED, NO_ROLE, EXPIRED, REVOKED
+    ),
+    ("DeleteSessionApiKey", SESSION): Row(
+        DONE, OTHER_KIND, NOT_ROOTED, NOT_ROOTED, NO_ROLE, EXPIRED, REVOKED
+    ),
+    ("CreateDeviceKey", SESSION): Row(DONE, OTHER_KIND, DONE, DONE, DONE, EXPIRED, REVOKED),
+    ("ListDeviceKeys", SESSION): Row(DONE, OTHER_KIND, DONE, DONE, DONE, EXPIRED, REVOKED),
     # The device key of the good request reads the whole account.
-    "DeleteDeviceKey": Row(DONE, OTHER_KIND, NO_SCOPE, NO_SCOPE, DONE, EXPIRED, REVOKED),
+    ("DeleteDeviceKey", SESSION): Row(DONE, OTHER_KIND, NO_SCOPE, NO_SCOPE, DONE, EXPIRED, REVOKED),
 }
 
 CASES: Final = [
-    (name, column.name, getattr(row, column.name))
-    for name, row in ROWS.items()
+    (name, kind, column.name, getattr(row, column.name))
+    for (name, kind), row in ROWS.items()
     for column in fields(Row)
     if getattr(row, column.name) is not None
 ]
 
 
-def is_master(name: str) -> bool:
-    """Whether the good request of a method is a master key's."""
-    return GOOD_SIGNERS[name] == "master"
+async def right(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
+    """The key that reaches everything."""
+    return signing.master if kind is MASTER else signing.session
 
 
-GOOD_SIGNERS: Final = {
-    name: "master" if CredentialKind.MASTER_KEY in method.accepts else "session"
-    for name, method in SIGNED_METHODS.items()
-} | {"SubmitRemoveWithdrawalAddress": "session"}
-
-
-async def right(signing: Signing, name: str) -> SigningKeyPair:
-    """The key that every method is for."""
-    return signing.master if is_master(name) else signing.session
-
-
-async def other_kind(signing: Signing, name: str) -> SigningKeyPair:
+async def other_kind(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
     """A session key in the place of a master key, or the other way round."""
-    return signing.session if is_master(name) else signing.master
+    return signing.session if kind is MASTER else signing.master
 
 
-async def elsewhere(signing: Signing, name: str) -> SigningKeyPair:
+async def elsewhere(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
     """A key that reaches subaccount 1 alone."""
-    if is_master(name):
+    if kind is MASTER:
         return await signing.add_master(reach=SCOPED, subaccount_index=1)
     return await signing.mint(scope=1)
 
 
-async def scoped(signing: Signing, name: str) -> SigningKeyPair:
+async def scoped(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
     """A key that reaches subaccount 0 alone: a master key, or one that such a one minted unpinned."""
     master = await signing.add_master(reach=SCOPED)
-    return master if is_master(name) else await signing.mint(master=master)
+    return master if kind is MASTER else await signing.mint(master=master)
 
 
-async def trading_only(signing: Signing, name: str) -> SigningKeyPair:
+async def trading_only(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
     """A key that reaches the whole account, and may only trade."""
     master = await signing.add_master(role=TRADING_ONLY)
-    return master if is_master(name) else await signing.mint(master=master)
+    return master if kind is MASTER else await signing.mint(master=master)
 
 
-async def expired(signing: Signing, name: str) -> SigningKeyPair:
+async def expired(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
     """A session key at the very nanosecond of its end."""
     clock = signing.cluster.clock
     pair = await signing.mint(valid_until_ns=clock.now_ns() + _EXPIRY_NS)
@@ -153,9 +153,9 @@ async def expired(signing: Signing, name: str) -> SigningKeyPair:
     return pair
 
 
-async def revoked(signing: Signing, name: str) -> SigningKeyPair:
+async def revoked(signing: Signing, kind: CredentialKind) -> SigningKeyPair:
     """A key that was revoked or removed."""
-    if is_master(name):
+    if kind is MASTER:
         pair = await signing.add_master()
         body = keys_pb2.RemoveMasterKey(public_key=pair.public_key)
         await signing.submit("SubmitRemoveMasterKey", signing.master, body)
@@ -166,7 +166,7 @@ async def revoked(signing: Signing, name: str) -> SigningKeyPair:
     return pair
 
 
-KEYS: Final[dict[str, Callable[[Signing, str], Awaitable[SigningKeyPair]]]] = {
+KEYS: Final[dict[str, Callable[[Signing, CredentialKind], Awaitable[SigningKeyPair]]]] = {
     "right": right,
     "other_kind": other_kind,
     "elsewhere": elsewhere,
@@ -177,9 +177,10 @@ KEYS: Final[dict[str, Callable[[Signing, str], Awaitable[SigningKeyPair]]]] = {
 }
 
 
-def test_table_has_a_row_for_every_signed_method() -> None:
-    """A method that is added without a row fails here."""
-    assert set(ROWS) == set(SIGNED_METHODS)
+def test_table_has_a_row_for_every_kind_of_key_that_a_signed_method_takes() -> None:
+    """A method that is added without its rows fails here."""
+    taken = {(name, kind) for name, method in SIGNED_METHODS.items() for kind in method.accepts}
+    assert set(ROWS) == taken
     assert set(KEYS) == {column.name for column in fields(Row)}
 
 
@@ -188,13 +189,13 @@ class Refusals:
     """A world for what is refused: nothing in it changes but its keys, each sort of which is made once."""
 
     world: World
-    pairs: dict[tuple[str, bool], SigningKeyPair] = field(default_factory=dict)
+    pairs: dict[tuple[str, CredentialKind], SigningKeyPair] = field(default_factory=dict)
 
-    async def pair(self, column: str, name: str) -> SigningKeyPair:
-        """The key of a column, for a method."""
-        sort = (column, is_master(name))
+    async def pair(self, column: str, kind: CredentialKind) -> SigningKeyPair:
+        """The key of a column, for a row of a kind."""
+        sort = (column, kind)
         if sort not in self.pairs:
-            self.pairs[sort] = await KEYS[column](self.world.signing, name)
+            self.pairs[sort] = await KEYS[column](self.world.signing, kind)
         return self.pairs[sort]
 
 
@@ -205,15 +206,17 @@ async def refusals(cluster: Cluster) -> Refusals:
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "expected"), CASES, ids=[f"{name}-{column}" for name, column, _ in CASES]
+    ("name", "kind", "column", "expected"),
+    CASES,
+    ids=[f"{name}-{kind.name}-{column}" for name, kind, column, _ in CASES],
 )
 async def test_signed_method_answers_each_sort_of_key_as_the_table_has_it(
-    cluster: Cluster, refusals: Refusals, name: str, column: str, expected: str
+    cluster: Cluster, refusals: Refusals, name: str, kind: CredentialKind, column: str, expected: str
 ) -> None:
     """The status of a 200, or the code of what was not let that far."""
     world = await make_world(cluster) if expected == DONE else refusals.world
     signing = world.signing
-    pair = await (KEYS[column](signing, name) if expected == DONE else refusals.pair(column, name))
+    pair = await (KEYS[column](signing, kind) if expected == DONE else refusals.pair(column, kind))
     signed = sign(world, name, pair)
     answer = await signing.deliver(name, signed)
     [binding] = SIGNED_METHODS[name].bindings

@@ -106,6 +106,34 @@ def test_javascript_example_mints_a_session_and_places_an_order(owner: Owner) ->
         assert session.admin_rooted
 
 
+def test_page_of_signing_goes_from_nothing_to_an_order(shared_stack: StackProcess, tmp_path: Path) -> None:
+    """What it says to paste ends with an order and a transfer, also where its key files are there already."""
+    page = (ROOT / "docs" / "signing.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", page, re.DOTALL))
+    keys = blocks["keys"].replace("http://127.0.0.1:8080", shared_stack.base_url)
+    (tmp_path / ".sealgate").symlink_to(shared_stack.data)
+    programs = Path(sys.executable).parent
+    for _ in range(2):
+        run = subprocess.run(
+            [
+                "/usr/bin/env",
+                "bash",
+                "-euo",
+                "pipefail",
+                "-c",
+                f"{keys}\npython - <<'END'\n{blocks['order']}END\n",
+            ],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert re.search(r"^order [0-9a-f-]{36} OPEN\nmoved 20.000000 USDC\n\Z", run.stdout, re.MULTILINE)
+
+
 def test_page_of_the_client_signs_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
     """Its part about signing is a program that runs to its end and prints what it promises."""
     text = (ROOT / "docs" / "client.md").read_text(encoding="utf-8").partition("## Signed requests")[2]
@@ -151,6 +179,12 @@ def test_session_is_minted_listed_and_revoked_on_the_command_line(owner: Owner, 
     revoked = sealgate("session", "revoke", public_key, *owner.at_platform())
     assert (revoked.returncode, revoked.stdout) == (0, f"revoked {public_key}\n"), revoked.stderr
     assert sealgate("session", "list", *owner.at_platform()).stdout == ""
+    again = sealgate("session", "revoke", public_key, *owner.at_platform())
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith(f"{public_key} had ended already")
+    elsewhere = sealgate("session", "list", *owner.at_platform(), "--audience", "staging")
+    assert elsewhere.returncode == 1
+    assert "signed for staging; this platform calls itself local: --audience local" in elsewhere.stderr
 
 
 def test_signed_envelope_is_sent_by_whatever_sends(owner: Owner, tmp_path: Path) -> None:

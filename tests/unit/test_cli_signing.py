@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from cli.main import main
-from sealgate.client import KeyPair
+from sealgate.client import KeyPair, bodies
+from sealgate.client.machine import SystemMachine, uuid_v7
+from sealgate.client.wire import Body
 from tests.signing_support import SigningKeyPair, possession
 
 ROOT: Final = Path(__file__).parents[2]
@@ -129,6 +131,7 @@ def test_payload_is_verified_and_told(row: dict[str, Any]) -> None:
     other = run("verify", "payload", "-", "--audience", "staging.example.com", stdin=envelope)
     assert other.exit_code == 1
     assert "NOT VALID" in other.output
+    assert other.stderr.endswith("does not hold: another audience, account, payload or key\n")
 
 
 @pytest.mark.parametrize("row", VECTORS["refused"], ids=lambda row: str(row["name"]))
@@ -157,6 +160,80 @@ def test_headers_are_signed_and_verified(tmp_path: Path, row: dict[str, Any]) ->
         "verify", "headers", row["verb"], f"{row['target']}x", "-", *audience, *body, stdin=answer.output
     )
     assert bad.exit_code == 1
+    assert bad.stderr.endswith("does not hold: another audience, verb, path, body or key\n")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://api.example.com/api/v1/api-keys",
+        "api/v1/api-keys",
+        "//api.example.com/api/v1/api-keys",
+        "/api/v1/api-keys/",
+        "/api/./v1/api-keys",
+        "/api/v1/x/../api-keys",
+        "/api/v1/api-keys/..",
+        "/api/v1/api%2Dkeys",
+        "/api/v1/api-keys?limit=1",
+        "/api/v1/api-keys#top",
+        "/api/v1/api-keys\n",
+        "/",
+        "",
+    ],
+)
+def test_path_that_the_platform_would_not_know_is_not_signed(tmp_path: Path, target: str) -> None:
+    """It is signed to the byte, so what another spelling signs is refused: better here than there."""
+    answer = run("sign", "headers", "GET", target, *with_key(key_file(tmp_path)))
+    assert answer.exit_code == 2
+    assert "no path in normal form" in answer.stderr
+
+
+def test_paths_of_signed_routes_are_signed(tmp_path: Path) -> None:
+    """All that ids hold stays: the platform's own have letters, digits, `-` and `_`."""
+    path = key_file(tmp_path)
+    for target in ("/api/v1/api-keys/pk_a-Z.9~/delete", "/api/v1/device-keys/...", "/.a/b.."):
+        assert run("sign", "headers", "POST", target, *with_key(path)).exit_code == 0
+
+
+def test_age_of_a_good_signature_is_told(tmp_path: Path) -> None:
+    """Whether the platform still takes it, or how long it has not: the exit code is the signature's alone."""
+    words = ("sign", "payload", "ListSessionKeys", *with_key(key_file(tmp_path)))
+    now = SystemMachine().request_id().int >> 80
+    for shift_seconds, told in (
+        (0, "within the 15 s"),
+        (-100, "past the 15 s"),
+        (-7 * 86_400, "7 days past"),
+    ):
+        request_id = uuid_v7(now + shift_seconds * 1000, bytes(10))
+        envelope = run(*words, "--request-id", str(request_id)).output
+        answer = run("verify", "payload", "-", "--audience", AUDIENCE, stdin=envelope)
+        assert answer.exit_code == 0, answer.stderr
+        assert told in answer.output.splitlines()[-1]
+    ahead = run(*words, "--request-id", str(uuid_v7(now + 3_600_000, bytes(10)))).output
+    answer = run("verify", "payload", "-", "--audience", AUDIENCE, stdin=ahead)
+    assert "60 minutes ahead of this machine's clock" in answer.output
+
+
+def test_message_without_fields_needs_no_body(tmp_path: Path) -> None:
+    """There is nothing to say in it, and what is signed is the same as with an empty object."""
+    words = ("sign", "payload", "ListSessionKeys", *with_key(key_file(tmp_path)))
+    words += ("--request-id", str(uuid_v7(1, bytes(10))))
+    answer = run(*words)
+    assert answer.exit_code == 0, answer.output
+    assert answer.output == run(*words, "--body", "{}").output
+
+
+@pytest.mark.parametrize("command", ["sign payload", "sign headers", "verify payload", "verify headers"])
+def test_help_has_an_example_and_all_messages(command: str) -> None:
+    """What can be typed, and with which fields, without a page."""
+    text = run(*command.split(), "--help").output
+    assert f"sealgate {command} " in text.partition("Examples:")[2]
+    if command.endswith("payload"):
+        messages = " ".join(text.partition("Messages")[2].split())
+        for table in vars(bodies).values():
+            if isinstance(table, Body):
+                assert f" {table.name}: " in messages
+                assert all(field.name in messages for field in table.fields)
 
 
 def test_possession_is_signed_for_the_registration(tmp_path: Path) -> None:
@@ -180,8 +257,9 @@ def test_possession_is_signed_for_the_registration(tmp_path: Path) -> None:
             ("payload", "RemoveMasterKey", "--body", '{"public_key": "*"}'),
             "public_key is no base64",
         ),
-        (("payload", "CreateSubaccount", "--body-hex", "xyz"), "hexadecimal"),
-        (("headers", "GET", "/schlüssel"), "ascii"),
+        (("payload", "CreateSubaccount", "--body-hex", "zz"), "--body-hex has to be hexadecimal"),
+        (("payload", "CreateSubaccount", "--body", "{}", "--body-hex", ""), "either as --body or as"),
+        (("headers", "GET", "/schlüssel"), "no path in normal form"),
     ],
 )
 def test_request_that_cannot_be_signed_ends_with_two(

@@ -50,7 +50,8 @@ BEHAVIOUR: Final = (
         "name": "cap_plus_one",
         "when": "a master key with 32 live session keys mints another",
         "expected": "200 session_rejected_max_sessions",
-        "proven_by": "tests/integration/test_keys_signing.py::test_ended_session_keys_leave_their_places",
+        "proven_by": "tests/integration/test_keys_signing.py::"
+        "test_forty_mints_for_the_last_place_have_one_winner",
     },
     {
         "name": "forty_mints_for_the_last_slot",

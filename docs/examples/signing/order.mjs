@@ -1,10 +1,13 @@
-// Mints a session key and places an order with it, with nothing but Node.js 18 or newer:
-//   node order.mjs URL AUDIENCE ACCOUNT_ID MASTER_KEY_FILE WALLET_ID TOKEN_ID
+// Mints a session key and places an order with it, with nothing but Node.js 18 or newer. AUDIENCE is the
+// deployment's name, `local` for `sealgate up`. The order is for 5 USDC: the wallet needs to have them.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 const [url, audience, account, masterFile, wallet, token] = process.argv.slice(2);
-
+if (!token) {
+  console.error("usage: node order.mjs URL AUDIENCE ACCOUNT_ID MASTER_KEY_FILE WALLET_ID TOKEN_ID");
+  process.exit(2);
+}
 // Protobuf by hand: a number is seven bits a byte, the lowest first; a field is its number and kind, then
 // its value. Fields stand in the order of their numbers, and zeros and empty texts are left out.
 const varint = (n) => (n > 127n ? [Number(n & 127n) | 128, ...varint(n >> 7n)] : [Number(n)]);
@@ -17,9 +20,7 @@ function message(fields) {
   });
   return Buffer.from(bytes);
 }
-
 const uint16 = (n) => Buffer.from([n & 255, n >> 8]);
-
 function uuid7() {
   const id = randomBytes(16);
   id.writeUIntBE(Date.now(), 0, 6);
@@ -27,7 +28,6 @@ function uuid7() {
   id[8] = (id[8] & 0x3f) | 0x80;
   return id;
 }
-
 const publicKey = (key) => createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32);
 
 async function submit(path, requestType, key, body) {
@@ -42,10 +42,10 @@ async function submit(path, requestType, key, body) {
   const envelope = JSON.stringify({ ...Object.fromEntries(texts), account_id: account });
   const headers = { "content-type": "application/json" };
   const answer = await (await fetch(url + path, { method: "POST", headers, body: envelope })).json();
-  if (!answer.success) throw new Error(answer.status ?? JSON.stringify(answer.error));
-  return answer;
+  if (answer.success) return answer;
+  console.error(`refused: ${answer.status ?? answer.error.code}`, answer.details ?? answer.error.details);
+  process.exit(1);
 }
-
 const master = createPrivateKey(readFileSync(masterFile));
 const session = generateKeyPairSync("ed25519").privateKey;
 const hour = BigInt(Date.now() + 3_600_000) * 1_000_000n;
