@@ -28,8 +28,6 @@ from sealgate.client import (
 from sealgate.client.signing import REQUEST_WINDOW_SECONDS, base64_text
 
 _T = TypeVar("_T")
-# Somebody sits and looks at nothing: a mistaken address is to be told at once.
-_HASTE: Final = RetryPolicy(attempts_count=4)
 # As often as there is time: what ends it is the window of the request's id.
 PATIENCE: Final = RetryPolicy(attempts_count=100, cap_seconds=2.0)
 
@@ -101,6 +99,10 @@ def tell_of_repeats(http: httpx.Client) -> None:
     http.event_hooks = {"request": [tell]}
 
 
+# What the platform says of a key that it has revoked before.
+_HAD_ENDED: Final = "had ended already"
+
+
 def revoke_key(client: Sealgate, public_key: bytes, *, include_api_keys: bool) -> str:
     """Ends a session key, and says so; that it had ended already is as good.
 
@@ -118,12 +120,9 @@ def revoke_key(client: Sealgate, public_key: bytes, *, include_api_keys: bool) -
             raise
         raise CommandFailed(f"{error}; {state}: run this again until it exits with 0") from None
     # An answer, whichever it is, means that all that the account ended before is in force everywhere.
-    if outcome.status == RequestStatus.SESSION_INVALID and not _is_listed(client, public_key):
-        return f"{name} had ended already, or is no session key that this master key reaches"
+    if outcome.status == RequestStatus.SESSION_INVALID and any(
+        detail.message == _HAD_ENDED for detail in outcome.details
+    ):
+        return f"{name} {_HAD_ENDED}"
     outcome.raise_for_status()
     return f"revoked {name}"
-
-
-def _is_listed(client: Sealgate, public_key: bytes) -> bool:
-    listed = client.submit_list_session_keys().raise_for_status()
-    return any(item.public_key == public_key for item in listed.session_keys)

@@ -176,6 +176,15 @@ FROM signer
 WHERE account_id = $1 AND public_key = $2 AND master_public_key IS NOT NULL AND NOT revoked
   AND ($3::bytea IS NULL OR master_public_key = $3);
 
+-- name: session_key_has_ended
+-- Whether a key is one of the account's session keys, of the master key $3 if that is not NULL, that was
+-- revoked.
+SELECT EXISTS (
+  SELECT FROM signer
+  WHERE account_id = $1 AND public_key = $2 AND master_public_key IS NOT NULL AND revoked
+    AND ($3::bytea IS NULL OR master_public_key = $3)
+);
+
 -- name: end_signer
 -- Ends a key for good; its row stays.
 UPDATE signer SET ended_at_ns = $3, end_reason = $4

@@ -38,6 +38,7 @@ _COUNT_FULL_ADMIN_KEYS: Final = _queries.count_full_admin_keys
 _COUNT_LIVE_SESSIONS: Final = _queries.count_live_sessions
 _FIND_MASTER_KEY: Final = _queries.find_master_key
 _FIND_SESSION_KEY: Final = _queries.find_session_key
+_SESSION_KEY_HAS_ENDED: Final = _queries.session_key_has_ended
 _END_SIGNER: Final = _queries.end_signer
 _END_SESSIONS_OF_MASTER: Final = _queries.end_sessions_of_master
 _END_DEVICE_KEYS_OF: Final = _queries.end_device_keys_of
@@ -98,7 +99,8 @@ class SigningKeyStorage:
             await lock_owner(tx, owner)
             row = await tx.fetchrow(_FIND_MASTER_KEY, owner.owner_id, public_key)
             if row is None:
-                raise Refused(Status.MASTER_KEY_INVALID, [_not_live("master")])
+                problem = "is no master key that has not ended"
+                raise Refused(Status.MASTER_KEY_INVALID, [Detail("public_key", problem)])
             key = _master_key(row)
             counts = key.is_admin and key.role is Role.FULL_ACCESS
             if counts and await tx.fetchval(_COUNT_FULL_ADMIN_KEYS, owner.owner_id) == 1:
@@ -153,7 +155,11 @@ class SigningKeyStorage:
                 _FIND_SESSION_KEY, owner.owner_id, public_key, revocation.master_public_key
             )
             if row is None:
-                raise Refused(Status.SESSION_INVALID, [_not_live("session")])
+                has_ended = await tx.fetchval(
+                    _SESSION_KEY_HAS_ENDED, owner.owner_id, public_key, revocation.master_public_key
+                )
+                problem = "had ended already" if has_ended else "is no session key in reach"
+                raise Refused(Status.SESSION_INVALID, [Detail("public_key", problem)])
             await tx.execute(_END_SIGNER, owner.owner_id, public_key, act.at_ns, revocation.reason)
             await tx.execute(_ADD_FENCES, owner.owner_id, [public_key], act.at_ns)
             facts: dict[str, object] = {
@@ -228,10 +234,6 @@ class FenceOutboxStorage:
     async def remove(self, fences: Sequence[Fence]) -> None:
         """See `FenceOutbox.remove`."""
         await self._database.execute(_REMOVE_FENCES, [fence.sequence_number for fence in fences])
-
-
-def _not_live(sort: str) -> Detail:
-    return Detail("public_key", f"is no {sort} key in reach that has not ended")
 
 
 async def _insert_master_key(tx: Transaction, owner: Owner, key: MasterKey, act: Act) -> None:

@@ -135,6 +135,17 @@ async def test_expired_session_key_can_still_be_revoked_for_what_came_from_it(
     assert await open_descendants(keys, "device_key") == await open_descendants(keys, "api_key") == set()
 
 
+async def test_key_that_had_ended_is_told_from_one_that_is_not_there(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """Whoever repeats a revocation learns that it was done; whoever mistyped a key, that it was not."""
+    session = await keys.mint(master)
+    await keys.submit(REVOKE, master, revocation(session))
+    for pair, problem in ((session, "had ended already"), (new_pair(), "is no session key in reach")):
+        answer = await keys.submit(REVOKE, master, revocation(pair), status="session_rejected_invalid")
+        assert [detail.message for detail in answer.details] == [problem]
+
+
 async def test_logout_ends_the_key_that_signs_and_can_be_repeated(
     keys: KeysServer, master: SigningKeyPair
 ) -> None:

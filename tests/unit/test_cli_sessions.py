@@ -146,22 +146,21 @@ def test_revocation_that_stays_unconfirmed_says_what_to_do(status: int, code: Co
 
 
 def test_key_that_had_ended_is_revoked_as_well(tmp_path: Path) -> None:
-    """What no list has signs no more: exit code 0, and no word of repeats."""
-    empty = outcome(session_keys=[])
-    with platform(outcome(Status.SESSION_INVALID), empty) as (url, asked):
+    """It signs no more, which is what was asked for: exit code 0, and no word of repeats."""
+    details = [{"path": "public_key", "message": "had ended already"}]
+    with platform(outcome(Status.SESSION_INVALID, details=details)) as (url, _):
         answer = session(tmp_path, url, "revoke", NAME)
-    assert asked[1] == LIST
     assert (answer.exit_code, answer.stderr) == (0, "")
-    assert answer.stdout.startswith(f"{NAME} had ended already")
+    assert answer.stdout == f"{NAME} had ended already\n"
 
 
-def test_key_that_is_listed_has_not_ended(tmp_path: Path) -> None:
-    """Whatever the refusal was for, it stays one while the key signs."""
-    listed = outcome(session_keys=[session_key()])
-    with platform(outcome(Status.SESSION_INVALID), listed) as (url, _):
+def test_key_that_nobody_knows_is_not_said_to_have_ended(tmp_path: Path) -> None:
+    """A name that was typed wrong leaves the key that was meant alive."""
+    details = [{"path": "public_key", "message": "is no session key in reach"}]
+    with platform(outcome(Status.SESSION_INVALID, details=details)) as (url, _):
         answer = session(tmp_path, url, "revoke", NAME)
     assert (answer.exit_code, answer.stdout) == (1, "")
-    assert "session_rejected_invalid" in answer.stderr
+    assert "is no session key in reach" in answer.stderr
 
 
 def test_signature_for_another_name_is_explained(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import pickle
@@ -17,10 +18,16 @@ from sealgate.client import (
     InsufficientBalance,
     IssuedApiKey,
     IssuedSession,
+    KeyPair,
     NotFound,
+    RegisteredMasterKey,
+    RequestRefused,
+    RequestStatus,
     RetryPolicy,
     Sealgate,
     SealgateError,
+    Signer,
+    SubmitCancelOrderResult,
     TransportError,
     UnexpectedAnswerError,
     operations,
@@ -126,6 +133,57 @@ def test_error_says_all_that_helps() -> None:
         "create_api_key: INSUFFICIENT_BALANCE: Said so. amount: at most 12.34."
         " (request id 0190aaaa-bbbb-7ccc-8ddd-eeeeffff0000)"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "told"),
+    [
+        (
+            RequestStatus.ORDER_NOT_OPEN,
+            [("order_id", "The order is not open.")],
+            "order_id: The order is not open.",
+        ),
+        (RequestStatus.ORDER_NOT_OPEN, [("", "Too late."), ("a", "no")], "Too late. a: no."),
+        (RequestStatus.ORDER_NOT_OPEN, [], "The platform refused the request, for good."),
+        (
+            RequestStatus.SESSION_KEY_REUSED,
+            [("public_key", "was used")],
+            "The account has used this key before: make a new key pair. public_key: was used.",
+        ),
+    ],
+)
+def test_refused_request_says_why(status: RequestStatus, details: list[tuple[str, str]], told: str) -> None:
+    """The call as it is written, the status and the reasons, each a sentence; nothing twice."""
+    document = {
+        "success": False,
+        "status": status,
+        "processed_at_ns": 1,
+        "request_id": "r",
+        "details": [{"path": path, "message": message} for path, message in details],
+    }
+    with pytest.raises(RequestRefused) as raised:
+        SubmitCancelOrderResult.from_json(document).raise_for_status()
+    assert str(raised.value) == f"submit_cancel_order: {status}: {told} (request id r)"
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)  # noqa: S301 - our own
+
+
+def test_public_keys_of_answers_are_shown_as_they_are_written() -> None:
+    """In base64, as a key pair shows its own; they are bytes all the same."""
+    pair = KeyPair(bytes(32))
+    text = base64.b64encode(pair.public_key).decode()
+    shown = RegisteredMasterKey.from_json(
+        {"public_key": text, "reach": "ADMIN", "role": "FULL_ACCESS", "created_at": _TIME}
+    )
+    assert shown.public_key == pair.public_key
+    assert f"public_key={text!r}" in repr(shown)
+    assert f"public_key={text!r}" in repr(pair)
+    assert pickle.loads(pickle.dumps(shown)) == shown  # noqa: S301 - our own
+
+
+def test_account_that_is_no_uuid_is_refused_by_name() -> None:
+    """The text says what is expected, and what was given."""
+    with pytest.raises(ValueError, match="account_id has to be the account's UUID, and 'foo' is none"):
+        Signer(KeyPair(bytes(32)), "foo")
 
 
 def test_error_survives_the_way_between_processes() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pickle
 import stat
+import time
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
@@ -20,12 +22,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.signing import Status, payload_message, verify
+from chassis.testing.fakes import START_NS
 from sealgate.client import (
     AsyncSealgate,
     KeyFileError,
     KeyPair,
     OrderType,
-    RequestNotFound,
     RequestOutcome,
     RequestRefused,
     RequestStatus,
@@ -38,12 +40,11 @@ from sealgate.client import (
     TransportError,
     Unavailable,
     bodies,
-    operations,
     signed_operations,
 )
-from sealgate.client.core import Conversation, Reply, Send, Silence, Told, converse
+from sealgate.client.core import Conversation, Reply, Send, Silence, Told
 from sealgate.client.machine import SystemMachine, uuid_v7
-from sealgate.client.signed_call import SignedOperation, await_outcome, converse_signed
+from sealgate.client.signed_call import SignedOperation, converse_signed
 from sealgate.client.wire import Body, Field, Kind
 from sealgate.wallet.v1 import signed_body_pb2  # noqa: F401 - brings the messages into the pool
 from tests.client_support import StillMachine, hold
@@ -52,6 +53,7 @@ from tests.unit.test_client_retry import refusal
 ACCOUNT: Final = "019b76da-a800-7ac0-8c01-000000000001"
 WALLET: Final = "019b76da-a800-7a11-8e01-000000000003"
 AUDIENCE: Final = "api.example.com"
+OWN_ID: Final = str(uuid_v7(START_NS // 1_000_000, bytes(10)))
 LOST: Final = Silence("ReadError", sent=True)
 TABLES: Final = [value for value in vars(bodies).values() if isinstance(value, Body)]
 
@@ -66,7 +68,7 @@ def start(
     policy: RetryPolicy | None = None,
     timeout_seconds: float = 30.0,
     arguments: Mapping[str, object] | None = None,
-    request_id: str | None = None,
+    request_id: str | None = OWN_ID,
 ) -> Conversation[Any]:
     return converse_signed(
         operation,
@@ -84,7 +86,7 @@ def answer(status: str = Status.COMPLETED, **more: object) -> Reply:
         "success": status == Status.COMPLETED,
         "status": status,
         "processed_at_ns": 5,
-        "request_id": str(uuid_v7(1, bytes(10))),
+        "request_id": OWN_ID,
         "details": [],
         "original": None,
         "same_payload": None,
@@ -98,7 +100,7 @@ def repeat(*, same_payload: bool, status: str = Status.COMPLETED, **more: object
         "success": status == Status.COMPLETED,
         "status": status,
         "processed_at_ns": 3,
-        "request_id": str(uuid_v7(1, bytes(10))),
+        "request_id": OWN_ID,
         "details": [],
         "request_type": 3,
         "order": None,
@@ -177,13 +179,18 @@ def test_repeat_of_a_refusal_is_that_refusal() -> None:
     assert (result().success, result().status) == (False, Status.ROLE)
 
 
-def test_duplicate_is_told_when_it_was_none_of_our_repeats() -> None:
-    """Somebody used the id before: on a first attempt, and for another payload, that is the answer."""
-    _, result = hold(start(), StillMachine(), [repeat(same_payload=True)])
-    assert (result().success, result().status) == (False, Status.DUPLICATE)
+def test_caller_who_repeats_gets_the_first_outcome() -> None:
+    """After a crash, say, with an id that was written down: it shows that nothing was done now."""
+    _, result = hold(start(), StillMachine(), [repeat(same_payload=True, original=None)])
+    assert (result().success, result().order_ids, result().same_payload) == (True, ("first",), True)
+    assert result().original is not None
+
+
+def test_id_of_another_request_is_told() -> None:
+    """Somebody used the id before, for another payload: nothing of that is the answer."""
     machine = StillMachine()
     _, result = hold(start(machine=machine), machine, [LOST, repeat(same_payload=False)])
-    assert result().status == Status.DUPLICATE
+    assert (result().success, result().status) == (False, Status.DUPLICATE)
 
 
 def test_nothing_is_sent_after_the_window() -> None:
@@ -203,7 +210,7 @@ def test_nothing_is_sent_after_the_window() -> None:
 def test_error_without_answer_has_the_signed_id() -> None:
     """By it `wait_outcome` finds out what became of the request."""
     machine = StillMachine()
-    sent, result = hold(start(machine=machine), machine, [LOST] * 4)
+    sent, result = hold(start(machine=machine, request_id=None), machine, [LOST] * 99)
     with pytest.raises(TransportError) as caught:
         result()
     assert caught.value.request_id == sent[0].request.headers["x-request-id"]
@@ -219,12 +226,14 @@ def test_skew_is_not_repeated() -> None:
 
 def test_own_request_id_is_signed() -> None:
     """For who wants to know it before anything is sent; one without a time in it is refused."""
-    own = str(uuid_v7(1_767_225_600_000, bytes(10)))
-    sent, _ = hold(start(request_id=own), StillMachine(), [answer()])
-    assert sent[0].request.headers["x-request-id"] == own
+    sent, _ = hold(start(), StillMachine(), [answer()])
+    assert sent[0].request.headers["x-request-id"] == OWN_ID
     for bad in (str(uuid.UUID(int=0)), str(uuid.uuid5(uuid.NAMESPACE_DNS, "x")), "mine"):
         with pytest.raises(ValueError, match=r"UUID"):
             hold(start(request_id=bad), StillMachine(), [answer()])[1]()
+    for wrong in (7, b"mine", 1.5):
+        with pytest.raises(TypeError, match="request_id"):
+            hold(start(request_id=wrong), StillMachine(), [answer()])[1]()  # type: ignore[arg-type]
 
 
 def test_refused_outcome_is_raised_when_it_is_asked_to() -> None:
@@ -238,51 +247,6 @@ def test_refused_outcome_is_raised_when_it_is_asked_to() -> None:
         result().raise_for_status()
     assert caught.value.code == RequestStatus.ORDER_INVALID
     assert caught.value.request_id == result().request_id
-
-
-def waited(machine: StillMachine, answers: list[Told], timeout_seconds: float = 30.0) -> tuple[int, Any]:
-    steps = await_outcome(
-        lambda seconds: converse(
-            operations.GET_REQUEST,
-            {"request_id": "r"},
-            credential={},
-            policy=RetryPolicy(),
-            timeout_seconds=seconds,
-            machine=machine,
-        ),
-        timeout_seconds=timeout_seconds,
-        machine=machine,
-    )
-    sent, result = hold(steps, machine, answers)
-    return len(sent), result
-
-
-def outcome_reply(status: str) -> Reply:
-    document = json.loads(repeat(same_payload=True, status=status).body)["original"]
-    return Reply(200, {}, json.dumps(document).encode())
-
-
-def test_outcome_is_waited_for_as_long_as_the_platform_says_so() -> None:
-    """Pause by pause, over a bad line, to an outcome: here, that it never ran."""
-    machine = StillMachine()
-    missing = refusal(404, "REQUEST_NOT_FOUND", retry_after="1")
-    count, result = waited(machine, [missing, missing, LOST, missing, outcome_reply(Status.NEVER_RAN)])
-    assert result().status == RequestStatus.NEVER_RAN
-    assert count == 5
-    assert machine.pauses.count(1) == 3
-
-
-def test_waiting_ends_when_there_is_nothing_to_wait_for() -> None:
-    """A request of more than a week ago, and one whose time is not over when the caller's is."""
-    count, result = waited(StillMachine(), [refusal(404, "REQUEST_NOT_FOUND")])
-    with pytest.raises(RequestNotFound):
-        result()
-    assert count == 1
-    missing = refusal(404, "REQUEST_NOT_FOUND", retry_after="1")
-    count, result = waited(StillMachine(), [missing] * 9, timeout_seconds=3.5)
-    with pytest.raises(RequestNotFound):
-        result()
-    assert count == 4
 
 
 @pytest.mark.parametrize(
@@ -300,7 +264,7 @@ def test_audience_is_what_the_client_dials(url: str, audience: str) -> None:
 
     def serve(request: httpx.Request) -> httpx.Response:
         sent.append(json.loads(request.content))
-        return httpx.Response(200, content=answer().body)
+        return httpx.Response(200, content=answer(request_id=request.headers["x-request-id"]).body)
 
     with httpx.Client(transport=httpx.MockTransport(serve)) as http:
         client = Sealgate(url, signer=signer(None), http=http, machine=StillMachine())
@@ -319,7 +283,7 @@ def test_credential_and_signer_stand_beside_each_other() -> None:
 
     def serve(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers)
-        return httpx.Response(200, content=answer().body)
+        return httpx.Response(200, content=answer(request_id=request.headers["x-request-id"]).body)
 
     with httpx.Client(transport=httpx.MockTransport(serve)) as http:
         client = Sealgate("http://api.example.com", signer=signer(), http=http).with_api_key("sk_secret")
@@ -365,11 +329,30 @@ def test_saved_key_is_loaded_again_and_no_other_file_is_touched(tmp_path: Path) 
         os.umask(previous)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert KeyPair.load(path).public_key == KeyPair(bytes(range(32))).public_key
-    with pytest.raises(FileExistsError):
+    with pytest.raises(KeyFileError, match="never written over: take another name"):
         KeyPair(bytes(32)).save(path)
-    for other in (tmp_path, tmp_path / "missing"):
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for other in (tmp_path, tmp_path / "missing", tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(KeyFileError, match=str(other)):
             KeyPair.load(other)
+
+
+def test_file_full_of_spaces_is_refused_at_once(tmp_path: Path) -> None:
+    """How long it takes grows with the file's length, and not with its third power."""
+    path = tmp_path / "some.key"
+    path.touch(0o600)
+    path.write_text("-----BEGIN PRIVATE KEY-----" + " " * 4000)
+    started = time.process_time()
+    with pytest.raises(KeyFileError):
+        KeyPair.load(path)
+    assert time.process_time() - started < 1
+
+
+def test_key_pair_is_not_pickled() -> None:
+    """Nor is what holds one: its private half would be in the bytes."""
+    for holder in (KeyPair(bytes(32)), signer()):
+        with pytest.raises(TypeError, match="pickled"):
+            pickle.dumps(holder)
 
 
 def values_of(field: Field) -> st.SearchStrategy[Any]:

@@ -6,6 +6,7 @@ one in asyncio and one in threads, so that both do the same.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Generator, Mapping
@@ -14,6 +15,7 @@ from http import HTTPStatus
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
 
+from sealgate.client.checking import read_outcome
 from sealgate.client.errors import (
     Detail,
     Facts,
@@ -141,6 +143,9 @@ def converse(
         key = machine.name() if idempotency_key is None else idempotency_key
         headers["idempotency-key"] = _idempotency_key(key)
     target, body = encode(operation, arguments)
+    asked_after = arguments.get("request_id")
+    if isinstance(asked_after, str):
+        operation = dataclasses.replace(operation, read=read_outcome(operation.read, asked_after))
     if body is not None:
         headers["content-type"] = "application/json"
 
@@ -159,25 +164,31 @@ def attempts(
     policy: RetryPolicy,
     ends_at: float,
     machine: Machine,
+    signed_id: str | None = None,
 ) -> Generator[Send | Pause, Told, tuple[Reply, int]]:
     """The attempts of a call: ends with the answer of one that succeeded and how many there were.
 
     `request` gives the next attempt's request and the id that the platform's logs have of it; `ends_at` is
-    on the machine's clock. Raises a SealgateError.
+    on the machine's clock; `signed_id` is the id of a request that is signed. Raises a SealgateError.
     """
     attempts_count, maybe_done = 0, False
     while True:
         attempts_count += 1
-        request_id, sent = request()
+        own_id, sent = request()
         left_seconds = max(ends_at - machine.seconds(), 0.001)
         told = yield Send(sent, min(policy.attempt_timeout_seconds, left_seconds))
         if isinstance(told, Reply) and 200 <= told.status < 300:
             return told, attempts_count
+        # Whatever answered in the platform's place: by its own id a signed request is found.
+        request_id: str | None = own_id
+        if isinstance(told, Reply) and signed_id is None:
+            request_id = told.headers.get("x-request-id")
         error, verdict = _failure(operation, told, request_id, attempts_count, maybe_done=maybe_done)
         maybe_done = maybe_done or verdict.maybe_done
         pause_seconds = policy.pause_seconds(attempts_count, error.retry_after_seconds, machine.fraction)
         in_time = machine.seconds() + pause_seconds < ends_at
-        if not (verdict.repeat and in_time and attempts_count < policy.attempts_count):
+        is_last = policy.is_last(attempts_count, signed=signed_id is not None)
+        if is_last or not (verdict.repeat and in_time):
             raise error
         yield Pause(pause_seconds)
 
@@ -215,13 +226,15 @@ def _segment(name: str, value: object) -> str:
     return quote(value, safe="")
 
 
-def read_result(operation: Operation[_T], reply: Reply, attempts_count: int) -> tuple[_T, AnswerFacts]:
+def read_result(
+    operation: Operation[_T], reply: Reply, attempts_count: int, signed_id: str | None = None
+) -> tuple[_T, AnswerFacts]:
     """What an answer of success says; raises UnexpectedAnswerError for one that is not the platform's."""
     headers = reply.headers
     facts = AnswerFacts(
         operation=operation.name,
         status=reply.status,
-        request_id=headers.get("x-request-id"),
+        request_id=signed_id or headers.get("x-request-id"),
         rate_limit=RateLimit.from_headers(headers),
         idempotent_replayed=headers.get("idempotent-replayed") == "true",
         idempotent_omitted=tuple(headers.get("idempotent-omitted", "").replace(",", " ").split()),
@@ -248,11 +261,11 @@ def read_result(operation: Operation[_T], reply: Reply, attempts_count: int) -> 
 
 
 def _failure(
-    operation: Operation[_T], told: Told, request_id: str, attempts_count: int, *, maybe_done: bool
+    operation: Operation[_T], told: Told, request_id: str | None, attempts_count: int, *, maybe_done: bool
 ) -> tuple[SealgateError, Verdict]:
     """The error to raise if this was the last attempt, and whether it has to be."""
     if isinstance(told, Reply):
-        return _refusal(operation, told, attempts_count, maybe_done=maybe_done)
+        return _refusal(operation, told, request_id, attempts_count, maybe_done=maybe_done)
     silence = told or Silence("nothing was sent", sent=False)
     verdict = verdict_on_silence(sent=silence.sent)
     facts = Facts(
@@ -266,7 +279,7 @@ def _failure(
 
 
 def _refusal(
-    operation: Operation[_T], reply: Reply, attempts_count: int, *, maybe_done: bool
+    operation: Operation[_T], reply: Reply, request_id: str | None, attempts_count: int, *, maybe_done: bool
 ) -> tuple[SealgateError, Verdict]:
     code, message, details = _error_object(reply)
     verdict = verdict_on_answer(reply.status, code)
@@ -281,7 +294,7 @@ def _refusal(
         code=code,
         status=reply.status,
         details=details,
-        request_id=reply.headers.get("x-request-id"),
+        request_id=request_id,
         retry_after_seconds=int(pause) if re.fullmatch(r"[0-9]{1,9}", pause) else None,
         rate_limit=RateLimit.from_headers(reply.headers),
         attempts_count=attempts_count,

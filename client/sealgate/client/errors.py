@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
+
+REFUSED_FOR_GOOD: Final = "The platform refused the request, for good."
+"""What is said of a refusal on record that has nothing more to say of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class Detail:
 
     path: str
     message: str
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return text if text.endswith(".") else f"{text}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +82,8 @@ class SealgateError(Exception):
 
     def __str__(self) -> str:
         facts = self.facts
-        text = ": ".join(part for part in (facts.operation, facts.code, facts.message) if part)
-        for detail in facts.details:
-            text += f" {detail.path}: {detail.message}."
+        said = " ".join((facts.message, *map(str, facts.details)))
+        text = ": ".join(part for part in (facts.operation, facts.code, said) if part)
         return text if facts.request_id is None else f"{text} (request id {facts.request_id})"
 
     @property
@@ -132,3 +140,12 @@ class RequestRefused(SealgateError):  # noqa: N818 - said of the request, whose 
 
     Raised by `raise_for_status` of an outcome, and by nothing else.
     """
+
+    def __str__(self) -> str:
+        facts = self.facts
+        if not facts.details or facts.message != REFUSED_FOR_GOOD:
+            return super().__str__()
+        # The reasons say all: what goes for every refusal would only be in their way.
+        first, *further = facts.details
+        reasons = dataclasses.replace(facts, message=str(first), details=tuple(further))
+        return str(SealgateError(reasons))

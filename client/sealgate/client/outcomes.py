@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 
-from sealgate.client.errors import Detail, Facts, RequestRefused
+from sealgate.client.errors import REFUSED_FOR_GOOD, Detail, Facts, RequestRefused
 from sealgate.client.models.common import RefusalDetail
+from sealgate.client.statuses import RequestStatus
 from sealgate.client.values import members_of
+
+_KEY_REUSED: Final = "The account has used this key before: make a new key pair."
+_MESSAGES: Final[Mapping[str, str]] = {
+    RequestStatus.SESSION_KEY_REUSED: _KEY_REUSED,
+    RequestStatus.MASTER_KEY_REUSED: _KEY_REUSED,
+    RequestStatus.NEVER_RAN: "The request did not run and never will.",
+    RequestStatus.DUPLICATE: "The request id was used before, and nothing was done now.",
+}
 
 
 class Outcome:
@@ -26,14 +36,19 @@ class Outcome:
             return self
         raise RequestRefused(
             Facts(
-                operation=type(self).__name__,
-                message="The platform refused the request, for good.",
+                operation=_operation(type(self).__name__),
+                message=_MESSAGES.get(self.status, REFUSED_FOR_GOOD),
                 code=self.status,
                 status=200,
                 details=tuple(Detail(item.path, item.message) for item in self.details),
                 request_id=self.request_id,
             )
         )
+
+
+def _operation(kind: str) -> str:
+    """The method that answers with this class of outcomes, as it is called."""
+    return re.sub(r"\B[A-Z]", r"_\g<0>", kind.removesuffix("Result")).lower()
 
 
 def first_outcome(document: object) -> object:
@@ -45,5 +60,6 @@ def first_outcome(document: object) -> object:
     members = members_of(document)
     original = members.get("original")
     if members.get("same_payload") is True and isinstance(original, Mapping):
-        return {**members, **original}
+        kept = {name: members.get(name) for name in ("request_id", "original", "same_payload")}
+        return {**members, **original, **kept}
     return document

@@ -11,6 +11,7 @@ _STATUSES: Final = frozenset({429, 502, 503, 504})
 _CODES: Final = frozenset({"REQUEST_IN_PROGRESS"})
 # After these the request was surely not taken up; after others of the above it may have been.
 _NOT_TAKEN: Final = frozenset({"OVERLOADED", "RATE_LIMITED"})
+_ATTEMPTS_COUNT: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,11 @@ class RetryPolicy:
     POST carries an idempotency key, or a signed id, that makes the server answer a repeat from its records.
     """
 
-    attempts_count: int = 4
-    """So often a request is sent at most; 1 sends it once."""
+    attempts_count: int | None = None
+    """So often a request is sent at most; 1 sends it once.
+
+    None sends it four times, and a signed one for as long as the platform takes it.
+    """
     attempt_timeout_seconds: float = 10.0
     """So long one attempt waits for its answer."""
     base_seconds: float = 0.1
@@ -31,10 +35,17 @@ class RetryPolicy:
     """A pause grows no longer than this, `Retry-After` aside."""
 
     def __post_init__(self) -> None:
-        if self.attempts_count < 1 or self.attempt_timeout_seconds <= 0:
+        none_at_all = self.attempts_count is not None and self.attempts_count < 1
+        if none_at_all or self.attempt_timeout_seconds <= 0:
             raise ValueError("a call needs at least one attempt, and time for it")
         if self.base_seconds < 0 or self.cap_seconds < 0:
             raise ValueError("a pause is no time or some time")
+
+    def is_last(self, attempt: int, *, signed: bool) -> bool:
+        """Whether no attempt follows number `attempt`, however much time there is."""
+        if self.attempts_count is None:
+            return not signed and attempt >= _ATTEMPTS_COUNT
+        return attempt >= self.attempts_count
 
     def pause_seconds(
         self, attempt: int, retry_after_seconds: int | None, fraction: Callable[[], float]

@@ -16,7 +16,7 @@ import struct
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
@@ -41,7 +41,7 @@ HEADER_BYTES: Final = 24
 # RFC 8410: all of a private key's document that is before its seed.
 _DOCUMENT_HEAD: Final = bytes.fromhex("302e020100300506032b657004220420")
 _DOCUMENT: Final = re.compile(
-    r"\s*-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+?)\s+-----END PRIVATE KEY-----\s*"
+    r"\s*-----BEGIN PRIVATE KEY-----\s([A-Za-z0-9+/=\s]+)\s-----END PRIVATE KEY-----\s*"
 )
 _DOCUMENT_MAX_BYTES: Final = 4096
 
@@ -98,10 +98,14 @@ class KeyPair:
     def save(self, path: Path | str) -> None:
         """Writes a key file that only its owner can read: PKCS#8 in PEM, as OpenSSL writes it.
 
-        Raises FileExistsError rather than write over anything, and other OSErrors.
+        Raises KeyFileError rather than write over anything, and OSErrors.
         """
         lines = base64_text(_DOCUMENT_HEAD + bytes(self._key))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            text = f"{path} is there already, and a private key is never written over: take another name"
+            raise KeyFileError(text) from None
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n")
             file.flush()
@@ -119,6 +123,10 @@ class KeyPair:
     def __repr__(self) -> str:
         return f"KeyPair(public_key={base64_text(self.public_key)!r})"
 
+    def __reduce__(self) -> NoReturn:
+        # A pickle is bytes that people pass on without a thought.
+        raise TypeError("a key pair is not pickled: save it, and load it where it is needed")
+
 
 class Signer:
     """A key pair that signs for an account at one deployment."""
@@ -131,7 +139,7 @@ class Signer:
         Raises ValueError for an account id that is no UUID, and for a name that no deployment can have.
         """
         self.key = key
-        self.account_id = account_id if isinstance(account_id, uuid.UUID) else uuid.UUID(account_id)
+        self.account_id = account_id if isinstance(account_id, uuid.UUID) else _account_id(account_id)
         self.audience = audience if audience is None else checked_audience(audience)
 
     def for_audience(self, audience: str) -> Signer:
@@ -171,6 +179,13 @@ class Signer:
 
     def __repr__(self) -> str:
         return f"Signer({self.key!r}, '{self.account_id}', audience={self.audience!r})"
+
+
+def _account_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ValueError(f"account_id has to be the account's UUID, and {text!r} is none") from None
 
 
 def checked_audience(audience: str) -> str:
@@ -224,8 +239,11 @@ def _sized(text: str) -> bytes:
 
 def _read_seed(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # Without O_NONBLOCK, opening a pipe waits for whoever writes it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise KeyFileError(f"{path} is no file, and a private key is read from nothing else")
             if stat.S_IMODE(mode) & 0o077:
                 raise KeyFileError(f"{path} can be read by others than its owner: chmod 600 {path}")
             text = file.read(_DOCUMENT_MAX_BYTES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -43,10 +44,6 @@ _ANSWER_MAX_BYTES: Final = 64 * 1024 * 1024
 _NOT_PACKED: Final = {"accept-encoding": "identity"}
 # Raised before the request left; any other failure leaves open whether the server read it.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-
-
-def _silence(error: Exception) -> Silence:
-    return Silence(type(error).__name__, sent=not isinstance(error, _NOT_SENT))
 
 
 def _reply(answer: httpx.Response, body: bytes | bytearray) -> Reply:
@@ -170,12 +167,13 @@ class BaseClient(ABC, Generic[_Http]):
         arguments: Arguments,
         timeout_seconds: float | None,
         idempotency_key: str | None,
+        policy: RetryPolicy | None = None,
     ) -> Conversation[_T]:
         return converse(
             operation,
             arguments,
             credential=self._credential,
-            policy=self._policy,
+            policy=policy or self._policy,
             timeout_seconds=self._timeout_seconds if timeout_seconds is None else timeout_seconds,
             machine=self._machine,
             idempotency_key=idempotency_key,
@@ -203,8 +201,10 @@ class BaseClient(ABC, Generic[_Http]):
     def _await_outcome(
         self, operation: Operation[_T], request_id: str, timeout_seconds: float | None
     ) -> Conversation[_T]:
+        # The wait repeats by itself.
+        once = dataclasses.replace(self._policy, attempts_count=1)
         return await_outcome(
-            lambda seconds: self._converse(operation, {"request_id": request_id}, seconds, None),
+            lambda seconds: self._converse(operation, {"request_id": request_id}, seconds, None, once),
             timeout_seconds=self._timeout_seconds if timeout_seconds is None else timeout_seconds,
             machine=self._machine,
         )
@@ -215,6 +215,10 @@ class BaseClient(ABC, Generic[_Http]):
 
     def _url(self, request: Request) -> str:
         return self._base_url + request.target
+
+    def _silence(self, error: Exception) -> Silence:
+        why = f"{type(error).__name__} at {self._base_url}"
+        return Silence(why, sent=not isinstance(error, _NOT_SENT))
 
 
 def _address(base_url: str) -> str:
@@ -334,7 +338,7 @@ class AsyncTransport(BaseClient[httpx.AsyncClient]):
                         break
             return _reply(answer, body)
         except (httpx.RequestError, TimeoutError) as error:
-            return _silence(error)
+            return self._silence(error)
 
     async def _pages(
         self, operation: Operation[list[_T]], arguments: Arguments, page_size: int
@@ -424,10 +428,10 @@ class SyncTransport(BaseClient[httpx.Client]):
                         break
                     # The timeout above is for each wait, and an answer that drips has many.
                     if self._machine.seconds() > ends_at:
-                        return Silence("TimeoutError", sent=True)
+                        return self._silence(TimeoutError())
             return _reply(answer, body)
         except httpx.RequestError as error:
-            return _silence(error)
+            return self._silence(error)
 
     def _pages(self, operation: Operation[list[_T]], arguments: Arguments, page_size: int) -> Iterator[_T]:
         offset = 0

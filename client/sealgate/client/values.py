@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 _T = TypeVar("_T")
 _Enum = TypeVar("_Enum", bound=StrEnum)
+_DIGITS_MAX: Final = 100
 _DECIMAL: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 Read = Callable[[object], _T]
@@ -108,10 +109,17 @@ def flag(value: object) -> bool:
     raise UnreadableError("is neither true nor false")
 
 
+class Octets(bytes):
+    """Bytes whose `repr` is their base64, as keys and signatures are written everywhere else."""
+
+    def __repr__(self) -> str:
+        return repr(base64.b64encode(self).decode("ascii"))
+
+
 def octets(value: object) -> bytes:
     """Bytes, in standard base64."""
     try:
-        return base64.b64decode(text(value), validate=True)
+        return Octets(base64.b64decode(text(value), validate=True))
     except binascii.Error:
         raise UnreadableError("is no base64") from None
 
@@ -151,6 +159,9 @@ def decimal_text(value: object) -> str:
         raise ValueError("an amount or price is a decimal number") from None
     if not number.is_finite():
         raise ValueError("an amount or price is a finite number")
+    # Far beyond all that the platform takes, and before "1e9999999" becomes as many digits.
+    if max(number.adjusted(), -cast(int, number.as_tuple().exponent)) > _DIGITS_MAX:
+        raise ValueError(f"an amount or price has at most {_DIGITS_MAX} digits on either side of its point")
     return format(number, "f")
 
 

@@ -15,9 +15,10 @@ class WaitingMethods(SyncTransport):
         """What became of a signed request about money: done, refused, or `never_ran`.
 
         It is final within twenty seconds of the request's making: one that did not run by then never will,
-        and a new one can be signed. Asks with the client's credential, which has to be one that reads;
-        raises RequestNotFound when `timeout_seconds`, the client's own unless given, are over before that,
-        and for a request of more than a week ago.
+        and a new one can be signed. Asks with the client's credential, which has to be one that reads, once
+        a second and on through outages. Raises what the last look-up raised when `timeout_seconds`, the
+        client's own unless given, are over before that: RequestNotFound where the platform was there.
+        That comes at once for a request of more than a week ago.
         """
         return self._wait(operations.GET_REQUEST, request_id, timeout_seconds=timeout_seconds)
 
@@ -33,9 +34,10 @@ class AsyncWaitingMethods(AsyncTransport):
         """What became of a signed request about money: done, refused, or `never_ran`.
 
         It is final within twenty seconds of the request's making: one that did not run by then never will,
-        and a new one can be signed. Asks with the client's credential, which has to be one that reads;
-        raises RequestNotFound when `timeout_seconds`, the client's own unless given, are over before that,
-        and for a request of more than a week ago.
+        and a new one can be signed. Asks with the client's credential, which has to be one that reads, once
+        a second and on through outages. Raises what the last look-up raised when `timeout_seconds`, the
+        client's own unless given, are over before that: RequestNotFound where the platform was there.
+        That comes at once for a request of more than a week ago.
         """
         return await self._wait(operations.GET_REQUEST, request_id, timeout_seconds=timeout_seconds)
 
