@@ -36,6 +36,8 @@ _POSSESSION_DOMAIN: Final = b"sealgate/possession/v1\x00"
 _VERSION: Final = 1
 _ED25519: Final = 0
 _HEADER_BYTES: Final = 24
+REQUEST_ID_PLACE: Final = slice(8, _HEADER_BYTES)
+"""Where in a payload its request id stands."""
 
 _NANOSECONDS_PER_MILLISECOND: Final = 1_000_000
 _AGE_NS: Final = SIGNED_REQUEST_AGE_SECONDS * NANOSECONDS_PER_SECOND
@@ -171,7 +173,7 @@ def parse_payload(payload: bytes) -> Payload:
         raise malformed("payload", "must have signature type 0, Ed25519")
     if payload[4:8] != bytes(4):
         raise malformed("payload", "must have zeros where it is reserved")
-    request_id = uuid.UUID(bytes=payload[8:_HEADER_BYTES])
+    request_id = uuid.UUID(bytes=payload[REQUEST_ID_PLACE])
     if not _is_version_7(request_id):
         raise malformed("payload", "must have a UUIDv7 as its request id")
     return Payload(int.from_bytes(payload[2:4], "little"), request_id, payload[_HEADER_BYTES:])

@@ -18,15 +18,12 @@ from chassis.methods import HttpBinding, Method
 from chassis.rpc.context import current
 from chassis.rpc.credentials import origin_of_signed
 from chassis.rpc.envelope import ACCOUNT_HEADER, PUBLIC_KEY_HEADER, REQUEST_ID_HEADER, SIGNATURE_HEADER
-from chassis.signing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, parse_request_id
+from chassis.signing import PUBLIC_KEY_BYTES, REQUEST_ID_PLACE, SIGNATURE_BYTES, parse_request_id
 from edge.endpoints import Request, Upstream
 from edge.errors import Answer
 from edge.headers import RequestHeaders
 from edge.routes import variable_names
 from edge.translate import canonical_base64, request_filler
-
-_REQUEST_ID_OFFSET: Final = 8
-_REQUEST_ID_END: Final = 24
 
 _Read = Callable[[str], str | bytes]
 
@@ -86,9 +83,9 @@ class SignedHeadersEndpoint:
 def _signed_id(message: Message) -> uuid.UUID | None:
     """The request id in a payload, None while there is none."""
     payload: bytes = getattr(message, "payload")  # noqa: B009  (a field of every such message)
-    if len(payload) < _REQUEST_ID_END:
+    if len(payload) < REQUEST_ID_PLACE.stop:
         return None
-    found = uuid.UUID(bytes=payload[_REQUEST_ID_OFFSET:_REQUEST_ID_END])
+    found = uuid.UUID(bytes=payload[REQUEST_ID_PLACE])
     return found if found.variant == uuid.RFC_4122 else None
 
 
