@@ -35,17 +35,20 @@ async def create_database(
     application_name: str,
     constraint_errors: ConstraintErrors | None = None,
     statement_timeout_seconds: float = STATEMENT_TIMEOUT_SECONDS,
+    acquire_timeout_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
 ) -> Database:
     """A `Database` over a pool of at most `pool_size_count` connections.
 
     Connects when first used, so it succeeds while the server is down. `constraint_errors` maps
-    names of constraints to makers of domain errors. Raises ValueError for a size below one.
+    names of constraints to makers of domain errors. A statement may take, and a caller waits for a
+    connection, no longer than the timeouts. Raises ValueError for a size below one.
     """
     pool = ConnectionPool(
         dsn,
         size_count=pool_size_count,
         application_name=application_name,
         statement_timeout_seconds=statement_timeout_seconds,
+        acquire_timeout_seconds=acquire_timeout_seconds,
     )
     return Database(pool, constraint_errors or {})
 
@@ -54,12 +57,19 @@ class ConnectionPool:
     """Connections to one database, opened when needed, the last one used handed out first."""
 
     def __init__(
-        self, dsn: str, *, size_count: int, application_name: str, statement_timeout_seconds: float
+        self,
+        dsn: str,
+        *,
+        size_count: int,
+        application_name: str,
+        statement_timeout_seconds: float,
+        acquire_timeout_seconds: float,
     ) -> None:
         if size_count < 1:
             raise ValueError("a pool needs room for one connection")
         self._dsn = dsn
         self.size_count = size_count
+        self._acquire_timeout_seconds = acquire_timeout_seconds
         self._command_timeout_seconds = statement_timeout_seconds + _CLIENT_GRACE_SECONDS
         self._server_settings = _server_settings(application_name, statement_timeout_seconds)
         self._slots = asyncio.Semaphore(size_count)
@@ -70,11 +80,11 @@ class ConnectionPool:
     async def acquire(self) -> Connection:
         """A connection nobody else has, for `release`.
 
-        Raises SealgateError(UNAVAILABLE) when there is none within `ACQUIRE_TIMEOUT_SECONDS`,
+        Raises SealgateError(UNAVAILABLE) when there is none within the pool's time for that,
         because all are in use or the server does not let us in, and after `close`.
         """
         try:
-            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._acquire_timeout_seconds):
                 self._refuse_if_closed()
                 await self._slots.acquire()
                 try:

@@ -24,8 +24,9 @@ from services.wallet.app import audit
 SEALGATE: Final = (sys.executable, "-P", "-m", "cli.main")
 # What most systems give a process: room for about a thousand connections.
 AS_USUAL: Final = ("/bin/sh", "-c", 'ulimit -Sn 1024 && exec "$0" "$@"')
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 60.0
+ANSWER_SECONDS: Final = 30.0
 # For tests that send more than one caller may, or share the address of those who do.
 UNLIMITED: Final = tuple(f"--rate-limit={name}={RATE_LIMIT_MAX_PER_MINUTE_COUNT}" for name in RATE_CLASSES)
 READY: Final = "Ctrl-C stops everything"
@@ -140,10 +141,15 @@ class StackProcess:
         return f"postgresql:///{database}?host={sockets}&user=postgres"
 
 
+def ask(method: str, url: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - as httpx takes them
+    """The answer to a request, however busy the machine is."""
+    return httpx.request(method, url, timeout=ANSWER_SECONDS, **arguments)
+
+
 def wallet_of_new_account(stack: StackProcess) -> str:
     """A wallet that no other test looks at."""
     project = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
-    with httpx.Client(base_url=stack.base_url) as client:
+    with httpx.Client(base_url=stack.base_url, timeout=ANSWER_SECONDS) as client:
         account = client.post("/api/v1/project/account", headers=project).json()["response"]["account_id"]
         path = f"/api/v1/project/account/{account}/api-key"
         key = client.post(path, headers=project).json()["response"]["secret_key"]

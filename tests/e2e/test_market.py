@@ -6,10 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
-from tests.e2e.conftest import StackMaker
-from tests.e2e.stack_process import StackProcess
+from tests.e2e.stack_process import StackProcess, ask
 
 
 def words(text: str) -> Mapping[str, str]:
@@ -25,7 +22,7 @@ def demo_of(stack: StackProcess) -> dict[str, Any]:
 
 def book_of(stack: StackProcess, condition_id: str) -> Mapping[str, Any]:
     """A market's book, as anybody sees it."""
-    answer = httpx.get(f"{stack.base_url}/api/v1/markets/{condition_id}/book")
+    answer = ask("GET", f"{stack.base_url}/api/v1/markets/{condition_id}/book")
     book: Mapping[str, Any] = answer.json()["response"]
     return book
 
@@ -37,7 +34,7 @@ def test_market_is_listed_until_and_after_it_is_closed(shared_stack: StackProces
     market = words(made.stdout)
     assert list(market) == ["event_id", "condition_id", "left_token_id", "right_token_id"]
     path = f"{shared_stack.base_url}/api/v1/markets/{market['condition_id']}"
-    shown = httpx.get(path).json()["response"]
+    shown = ask("GET", path).json()["response"]
     assert {name: shown[name] for name in market} == market
     assert shown["fees"] == {"maker_bps": 0, "taker_bps": 25}
     line = f"{market['condition_id']}  {{}}  0.500000  Will it hail?"
@@ -62,21 +59,7 @@ def test_demo_markets_have_depth_on_both_sides_when_seeded(shared_stack: StackPr
     """Two markets of one event, each with several prices to buy at and to sell at."""
     demo = demo_of(shared_stack)
     for name in ("condition_id", "second_condition_id"):
-        shown = httpx.get(f"{shared_stack.base_url}/api/v1/markets/{demo[name]}").json()["response"]
+        shown = ask("GET", f"{shared_stack.base_url}/api/v1/markets/{demo[name]}").json()["response"]
         assert shown["event"]["event_id"] == demo["event_id"]
         book = book_of(shared_stack, demo[name])
         assert [len(book["bids"]), len(book["asks"])] == [3, 3]
-
-
-def test_demo_is_completed_when_its_seed_was_cut_short(start_stack: StackMaker) -> None:
-    """What the first start could not keep is done by the second: no order twice, no money twice."""
-    first = start_stack().wait_until_ready()
-    demo = demo_of(first)
-    book = book_of(first, demo["condition_id"])
-    first.stop()
-    # As if it had been killed before the last two answers were kept.
-    cut = demo | {"provider_wallet_id": "", "quoted": ""}
-    (first.data / "demo.json").write_text(json.dumps(cut), encoding="utf-8")
-    second = start_stack(data=first.data).wait_until_ready()
-    assert demo_of(second) == demo
-    assert book_of(second, demo["condition_id"]) == book

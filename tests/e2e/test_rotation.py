@@ -14,7 +14,7 @@ import httpx
 from tests.e2e.stack_process import StackProcess
 from tests.e2e.traffic import ANSWER_SECONDS, open_traffic
 
-ROTATED_WITHIN_SECONDS: Final = 60.0
+ROTATED_WITHIN_SECONDS: Final = 120.0
 OVERLAP_SECONDS: Final = 3600
 
 

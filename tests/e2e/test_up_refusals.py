@@ -17,7 +17,7 @@ from tests.e2e.stack_process import SEALGATE, StackProcess
 def refused_line(*arguments: str) -> str:
     """The one line with which `up` ends."""
     ended = subprocess.run(
-        (*SEALGATE, "up", *arguments), capture_output=True, text=True, check=False, timeout=30
+        (*SEALGATE, "up", *arguments), capture_output=True, text=True, check=False, timeout=120
     )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr

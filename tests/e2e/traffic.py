@@ -19,9 +19,9 @@ from cli.data_directory import DataDirectory
 from cli.operator_client import OperatorClient
 from tests.e2e.stack_process import StackProcess
 
-# An answer may take the deadline of 5 s and a little more; one that takes longer is a hang.
-ANSWER_SECONDS = 8.0
-RECOVERY_SECONDS = 30.0
+# An answer may take the deadline of 5 s, and on a busy machine some more; one that takes this is a hang.
+ANSWER_SECONDS = 20.0
+RECOVERY_SECONDS = 60.0
 
 
 @dataclass

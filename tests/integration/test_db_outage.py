@@ -16,8 +16,8 @@ from chassis.db.pool import create_database
 from chassis.db.tx import Database
 from chassis.errors import Code, SealgateError
 
-ANSWER_MAX_SECONDS = 3.5
-RECOVERY_MAX_SECONDS = 10.0
+ANSWER_MAX_SECONDS = 8.0
+RECOVERY_MAX_SECONDS = 30.0
 POOL_SIZE_COUNT = 4
 
 
@@ -156,7 +156,7 @@ async def test_cancelled_call_on_a_stopped_server_ends_at_once(
         open_transaction.cancel()
         with pytest.raises(asyncio.CancelledError):
             await open_transaction
-        assert clock.monotonic_ns() - started_ns < NANOSECONDS_PER_SECOND
+        assert clock.monotonic_ns() - started_ns < 2 * NANOSECONDS_PER_SECOND
     finally:
         for process in stopped:
             os.kill(process, signal.SIGCONT)
