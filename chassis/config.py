@@ -7,6 +7,7 @@ import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -22,8 +23,10 @@ from chassis.limits import (
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _PORT_MAX = 65_535
+_DATABASE_PATH = re.compile(r"/?|/[0-9]{1,4}")
 # What a socket's address has room for (unix(7)), its closing zero byte excepted.
 _SOCKET_PATH_MAX_BYTES = 107
+_STORE_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 _AUDIENCE_PATTERN = r"^[a-z0-9.:-]{1,253}$"
 
 
@@ -79,7 +82,32 @@ def _require_unix(target: str) -> str:
     return target
 
 
+def check_store_url(text: str) -> str:
+    """The URL of a Redis or Valkey server as it was written; raises ValueError saying what is right.
+
+    What is said has nothing of the URL in it, because that can hold a password.
+    """
+    form = "write redis://HOST:PORT, or rediss://USER:PASSWORD@HOST:PORT/NUMBER with TLS"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"{form}; %-encode what is special in a password, such as / # ? : @") from None
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{form}, without spaces; %-encode them in a password")
+    if parts.scheme not in _STORE_SCHEMES:
+        raise ValueError(f"{form}; it begins with one of {', '.join(_STORE_SCHEMES)}")
+    if not host or port == 0:
+        raise ValueError(f"{form}; it names no server")
+    if "@" in parts.netloc and not parts.password:
+        raise ValueError(f"{form}; the password is missing after the user's name")
+    if parts.query or parts.fragment or not _DATABASE_PATH.fullmatch(parts.path):
+        raise ValueError(f"{form}; after the port there is at most the number of a database")
+    return text
+
+
 UnixTarget = Annotated[str, AfterValidator(_require_unix)]
+StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 PerMinuteCount = Annotated[int, Field(ge=1, le=RATE_LIMIT_MAX_PER_MINUTE_COUNT)]
 
 
@@ -87,7 +115,7 @@ class RateLimitsConfig(StrictModel):
     """Calls that one credential may make in any 60 s, by class.
 
     The credentials of one account may together make ten times as many. Bad credentials, and bad
-    signatures, are counted by client address.
+    signatures, are counted by client address. All processes that name the same `store` count together.
     """
 
     read_per_minute_count: PerMinuteCount = READ_PER_MINUTE_COUNT
@@ -95,6 +123,8 @@ class RateLimitsConfig(StrictModel):
     order_per_minute_count: PerMinuteCount = ORDER_PER_MINUTE_COUNT
     browser_session_per_minute_count: PerMinuteCount = BROWSER_SESSION_PER_MINUTE_COUNT
     bad_credentials_per_minute_count: PerMinuteCount = BAD_CREDENTIALS_PER_MINUTE_COUNT
+    store: StoreUrl | None = Field(default=None, repr=False)
+    when_store_is_down: Literal["in_process", "refuse"] = "in_process"
 
 
 class ServiceConfig(StrictModel):
@@ -104,6 +134,7 @@ class ServiceConfig(StrictModel):
     database: DatabaseConfig
     public: ListenerConfig
     internal: UnixTarget
+    metrics: ListenerConfig | None = None
     rate_limits: RateLimitsConfig = RateLimitsConfig()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

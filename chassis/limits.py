@@ -74,9 +74,17 @@ RATE_LIMIT_MAX_PER_MINUTE_COUNT: Final = 1_000_000
 ACCOUNT_RATE_FACTOR: Final = 10
 # Windows kept at once, of about a KiB each: one credential has one for every class that it uses.
 RATE_LIMIT_WINDOWS_COUNT: Final = 200_000
+# What a request waits for the store that processes share at most, and how many ask it at once.
+RATE_LIMIT_STORE_BUDGET_SECONDS: Final = 0.05
+RATE_LIMIT_STORE_DECISIONS_COUNT: Final = 16
+
+# Metrics: connections at once, and how long one may stay idle.
+METRICS_CONNECTIONS_COUNT: Final = 16
+METRICS_IDLE_SECONDS: Final = 75
 
 # Credentials
 TOKEN_MAX_BYTES: Final = 2048
+BROWSER_SESSION_LIFETIME_SECONDS: Final = 3600
 PASSPORT_LIFETIME_SECONDS: Final = 30
 PASSPORT_VERDICTS_COUNT: Final = 10_000
 # How long a service believes the public keys of passports before it asks auth again.
@@ -92,6 +100,7 @@ SIGNING_KEY_KEPT_MARGIN_SECONDS: Final = 60
 LAST_USED_RESOLUTION_SECONDS: Final = 30
 BAD_KEY_CACHE_COUNT: Final = 10_000
 BAD_KEY_CACHE_SECONDS: Final = 30
+BAD_KEY_CACHE_ORIGINS_COUNT: Final = 10
 API_KEYS_PER_OWNER_COUNT: Final = 50
 # Ten years with their leap days.
 API_KEY_LIFETIME_MAX_SECONDS: Final = 3653 * 24 * 3600

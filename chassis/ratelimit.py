@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MovingWindowSupport, Storage
@@ -34,6 +34,11 @@ class Limit:
         """At most `count` in any 60 seconds."""
         return cls(name, RateLimitItemPerMinute(count))
 
+    @property
+    def length_ns(self) -> int:
+        """How long a place stays taken."""
+        return self.item.get_expiry() * NANOSECONDS_PER_SECOND
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -55,8 +60,20 @@ class Standing:
     wait_ns: int
 
 
-class RateLimiter:
-    """Takes from several moving windows together or from none; nothing in it waits."""
+class RateLimiter(Protocol):
+    """Takes from several moving windows together or from none."""
+
+    async def look(self, claims: Sequence[Claim]) -> list[Standing]:
+        """How the claims stand, in their order; takes nothing."""
+        ...
+
+    async def take(self, claims: Sequence[Claim]) -> tuple[bool, list[Standing]]:
+        """Takes one of each claim when all have one left, else of none; whether, and how they stand then."""
+        ...
+
+
+class ProcessRateLimiter:
+    """The `RateLimiter` of one process by itself; nothing in it waits."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -67,19 +84,22 @@ class RateLimiter:
         """How many windows are kept."""
         return len(self._windows)
 
-    def look(self, claims: Sequence[Claim]) -> list[Standing]:
-        """How the claims stand, in their order; takes nothing."""
-        return [self._standing(claim) for claim in claims]
+    async def look(self, claims: Sequence[Claim]) -> list[Standing]:
+        """See `RateLimiter.look`."""
+        return self._look(claims)
 
-    def take(self, claims: Sequence[Claim]) -> tuple[bool, list[Standing]]:
-        """Takes one of each claim when all have one left, else of none; whether, and how they stand then."""
+    async def take(self, claims: Sequence[Claim]) -> tuple[bool, list[Standing]]:
+        """See `RateLimiter.take`."""
         # Nobody comes between looking and taking: there is no await in here.
-        standings = self.look(claims)
+        standings = self._look(claims)
         if not all(standing.remaining_count for standing in standings):
             return False, standings
         for claim in claims:
             self._strategy.hit(claim.limit.item, claim.limit.name, claim.holder)
-        return True, [_less_one(standing) for standing in standings]
+        return True, [less_one(standing) for standing in standings]
+
+    def _look(self, claims: Sequence[Claim]) -> list[Standing]:
+        return [self._standing(claim) for claim in claims]
 
     def _standing(self, claim: Claim) -> Standing:
         limit = claim.limit
@@ -90,8 +110,9 @@ class RateLimiter:
         return Standing(limit, remaining_count, wait_ns)
 
 
-def _less_one(before: Standing) -> Standing:
-    wait_ns = before.wait_ns or before.limit.item.get_expiry() * NANOSECONDS_PER_SECOND
+def less_one(before: Standing) -> Standing:
+    """How a claim stands once one more is taken."""
+    wait_ns = before.wait_ns or before.limit.length_ns
     return Standing(before.limit, before.remaining_count - 1, wait_ns)
 
 

@@ -10,6 +10,7 @@ import click
 
 from cli.help import TaughtCommand
 from cli.parent import PARENT_VARIABLE, end_with_parent
+from cli.store_option import store_option
 
 PROCESSES = ("auth", "keys", "wallet", "edge")
 
@@ -23,8 +24,11 @@ PROCESSES = ("auth", "keys", "wallet", "edge")
     type=click.Path(path_type=Path, dir_okay=False),
     help="The process's configuration (YAML).",
 )
-def serve(name: str, config_file: Path) -> None:
+@store_option
+def serve(name: str, config_file: Path, rate_limit_store: str | None) -> None:
     """Run one process of the platform until SIGTERM, which drains it.
+
+    A rate limit store that is given takes the place of the one in the configuration; the edge has none.
 
     Logs are JSON lines on stderr.
     """
@@ -36,4 +40,4 @@ def serve(name: str, config_file: Path) -> None:
     gc.disable()
     from cli.serving import run
 
-    run(name, config_file)
+    run(name, config_file, rate_limit_store)

@@ -20,8 +20,17 @@ from cli.network import Address, bind_or_none
 from cli.output import CommandFailed, CommandRefused, complain, say
 from cli.programs import PostgresProgram, ProgramError, ServiceProgram
 from cli.readiness import http_status, last_message, wait_for_socket, wait_until_ready
-from cli.stack_config import SERVICES, edge_document, make_signing_keys, service_documents, write_config
+from cli.stack_config import (
+    METRICS_PORTS,
+    PORT_NAMES,
+    SERVICES,
+    edge_document,
+    make_signing_keys,
+    service_documents,
+    write_config,
+)
 from cli.stack_options import Seeded, StackOptions
+from cli.store_option import STORE_VARIABLE
 from cli.supervisor import Supervisor
 
 READY_WITHIN_SECONDS: Final = 60.0
@@ -41,6 +50,9 @@ class Stack:
         self._http = options.http
         self._rate_limits = options.rate_limits
         self._withdrawal_address_wait_seconds = options.withdrawal_address_wait_seconds
+        # In their environment: a configuration file would keep the password that a URL can hold.
+        store = options.rate_limit_store
+        self._environment = os.environ | ({STORE_VARIABLE: store} if store else {})
         self._ports: Mapping[str, int] = {}
         self._seeded = Seeded()
         self._ready = False
@@ -97,7 +109,7 @@ class Stack:
             self._data.claim()
             self._refuse_lost_databases()
             self._http = self._claim_port(self._http)
-            self._ports = self._data.ports("127.0.0.1", SERVICES)
+            self._ports = self._data.ports("127.0.0.1", PORT_NAMES)
             if self._ready_file is not None:
                 # One from an earlier run would speak of processes that are gone.
                 self._ready_file.unlink(missing_ok=True)
@@ -159,7 +171,7 @@ class Stack:
     def _service(self, name: str) -> ServiceProgram:
         config_file = self._data.config / f"{name}.yaml"
         command = (sys.executable, "-P", "-m", "cli.main", "serve", name, "--config", str(config_file))
-        return ServiceProgram(name, command, self._data.log_file(name), os.environ)
+        return ServiceProgram(name, command, self._data.log_file(name), self._environment)
 
     async def _prepare_databases(self, postgres: EmbeddedPostgres) -> None:
         import asyncpg
@@ -227,6 +239,10 @@ class Stack:
             "project_api_key": self._seeded.project_api_key,
             "account_id": self._seeded.account_id,
             "grpc": {name: str(Address("127.0.0.1", self._ports[name])) for name in SERVICES},
+            "metrics": {
+                name: f"http://{Address('127.0.0.1', self._ports[port])}/metrics"
+                for name, port in METRICS_PORTS.items()
+            },
             "pids": {name: self._supervisor.pids[name] for name in names},
         }
         try:

@@ -17,6 +17,8 @@ from cli.rate_limits import rate_limits_document
 SERVICES: Final = ("auth", "keys", "wallet")
 AUDIENCE: Final = "local"
 POOL_SIZE_COUNT: Final = 10
+METRICS_PORTS: Final = {name: f"{name}-metrics" for name in SERVICES}
+PORT_NAMES: Final = (*SERVICES, *METRICS_PORTS.values())
 DESCRIPTOR_FILE: Final = Path(__file__).resolve().parent.parent / "gen" / "sealgate.binpb"
 
 
@@ -27,8 +29,9 @@ def make_signing_keys(data: DataDirectory, clock: Clock, ids: Ids) -> None:
     again, in a log that nobody reads at first.
     """
     from chassis.keyring import KeyRing, KeyRingError, create_key
+    from cli.key_rotation import SHOWN_SECONDS
 
-    for purpose in ("passport", "session"):
+    for purpose in SHOWN_SECONDS:
         directory = data.keys / purpose
         if not any(directory.glob("*.json")):
             create_key(directory, ids.seed(), clock.now_ns())
@@ -45,11 +48,15 @@ def service_documents(
     rate_limits: Mapping[str, int],
     withdrawal_address_wait_seconds: int,
 ) -> dict[str, dict[str, Any]]:
-    """What each service is told, by its name; `rate_limits` has calls a minute by class."""
+    """What each service is told, by its name.
+
+    `ports` is by the names in `PORT_NAMES`; `rate_limits` has calls a minute by class.
+    """
     own: dict[str, dict[str, Any]] = {
         "auth": {
             "passport_key_dir": str(data.keys / "passport"),
             "session_key_dir": str(data.keys / "session"),
+            "browser_key_dir": str(data.keys / "browser"),
             "keys_target": data.socket_target("keys"),
         },
         "keys": {
@@ -67,6 +74,7 @@ def service_documents(
             "database": {"dsn": dsns[name], "pool_size_count": POOL_SIZE_COUNT},
             "public": {"address": str(Address("127.0.0.1", ports[name]))},
             "internal": data.socket_target(name),
+            "metrics": {"address": str(Address("127.0.0.1", ports[METRICS_PORTS[name]]))},
             "rate_limits": rate_limits_document(rate_limits),
             **own[name],
         }

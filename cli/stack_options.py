@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.network import Address
@@ -14,6 +14,7 @@ class StackOptions:
     """What `sealgate up` was asked for.
 
     `rate_limits` has calls a minute by class; the wait is of a withdrawal address before its first use.
+    `rate_limit_store` is where the services count together, None: each by itself.
     """
 
     data: Path
@@ -22,6 +23,7 @@ class StackOptions:
     seeded: bool
     rate_limits: Mapping[str, int]
     withdrawal_address_wait_seconds: int
+    rate_limit_store: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from chassis.limits import WITHDRAWAL_ADDRESS_WAIT_MAX_SECONDS, WITHDRAWAL_ADDRE
 from cli.help import TaughtCommand
 from cli.network import Address, parse_address
 from cli.rate_limits import parse_rate_limit
+from cli.store_option import store_option
 
 
 class AddressType(click.ParamType[Address]):
@@ -86,6 +87,7 @@ class RateLimitType(click.ParamType[tuple[str, int]]):
     help="Calls a minute that each credential may make of a class: read, write, order or"
     " browser-session; bad-credentials is for each client address. Can be given several times.",
 )
+@store_option
 @click.option(
     "--withdrawal-address-wait",
     "withdrawal_address_wait_seconds",
@@ -102,6 +104,7 @@ def up(
     ready_file: Path | None,
     seed: str,
     rate_limits: tuple[tuple[str, int], ...],
+    rate_limit_store: str | None,
     withdrawal_address_wait_seconds: int,
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C.
@@ -119,6 +122,12 @@ def up(
     from cli.stack_options import StackOptions
 
     options = StackOptions(
-        data, http, ready_file, seed == "demo", dict(rate_limits), withdrawal_address_wait_seconds
+        data,
+        http,
+        ready_file,
+        seed == "demo",
+        dict(rate_limits),
+        withdrawal_address_wait_seconds,
+        rate_limit_store,
     )
     asyncio.run(Stack(options).run())

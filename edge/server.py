@@ -1,18 +1,14 @@
-"""uvicorn's server with a listening socket of our own, bounded connections and no signals."""
+"""The edge's HTTP server: as many connections as the process can have, and an end in order."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
-import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
-import uvicorn
-
-from chassis.config import ConfigError
 from chassis.errors import SealgateError
+from chassis.http_server import HttpServer, listen
 from chassis.limits import (
     DRAIN_SECONDS,
     EDGE_CONNECTIONS_COUNT,
@@ -37,13 +33,13 @@ class EdgeServer:
         self._config = config
         self._app = app
         self._refuse = refuse
-        self._server: _Server | None = None
+        self._server: HttpServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
         """Takes connections from now on; ConfigError when the address cannot be had."""
-        listener = _listen(self._config.host, self._config.port)
+        listener = listen(self._config.host, self._config.port)
         self.port = listener.getsockname()[1]
         limits = ConnectionLimits(
             head_max_bytes=self._config.headers_max_bytes,
@@ -51,7 +47,7 @@ class EdgeServer:
             body_max_bytes=self._config.body_max_bytes,
             connections_count=_connections_count(),
         )
-        self._server = _Server(
+        self._server = HttpServer(
             EdgeServerConfig(
                 self._app,
                 limits=limits,
@@ -69,33 +65,6 @@ class EdgeServer:
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves the process's signals to the process."""
-
-    def __init__(self, config: EdgeServerConfig) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; then says that it listens."""
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Captures none."""
-        yield
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        # Without port sharing: a second process would take half of the connections unnoticed.
-        return socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG_COUNT)
-    except OSError:
-        raise ConfigError(f"{host}:{port}", "cannot listen here; is the address taken?") from None
 
 
 def _connections_count() -> int:

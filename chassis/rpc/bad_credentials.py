@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from chassis.clock import Clock
 from chassis.errors import SealgateError
 from chassis.ratelimit import Claim, Limit, RateLimiter
 from chassis.rpc.limiting import rate_limited
@@ -19,16 +18,20 @@ class BadCredentials:
     so that nobody can lock out those who share an address with him.
     """
 
-    def __init__(self, per_minute_count: int, clock: Clock) -> None:
+    def __init__(self, per_minute_count: int, limiter: RateLimiter) -> None:
         self._limit = Limit.per_minute("bad-credentials", per_minute_count)
-        self._limiter = RateLimiter(clock)
+        self._limiter = limiter
 
-    def answer(self, refusal: SealgateError, client_address: str) -> SealgateError:
+    async def answer(self, refusal: SealgateError, client_address: str) -> SealgateError:
         """What to answer a credential's `refusal`: that, or RATE_LIMITED when there were too many.
 
-        Only a 401 counts, and only where the address is known.
+        Only a 401 counts, and only where the address is known. UNAVAILABLE where it cannot be counted
+        and has to be (`when_store_is_down: refuse`).
         """
         if refusal.row.http_status != _UNAUTHENTICATED or not client_address:
             return refusal
-        taken, standings = self._limiter.take([Claim(self._limit, client_address)])
+        try:
+            taken, standings = await self._limiter.take([Claim(self._limit, client_address)])
+        except SealgateError as unavailable:
+            return unavailable
         return refusal if taken else rate_limited(standings)

@@ -39,6 +39,7 @@ class RequestContext:
     Of a signed one `request_id` is what was signed, and `origin` the page that it came from, None for a
     server. `answer_headers` (lower-case names) is what the answer says beside its message, refusals
     included: limits, replays. Over gRPC it travels as trailing metadata, over REST as headers.
+    `store_waited_seconds` is how long it has waited for the store of the rate limits, which is bounded.
     """
 
     request_id: uuid.UUID
@@ -52,6 +53,7 @@ class RequestContext:
     origin: str | None = None
     signed: SignedCall | None = None
     answer_headers: dict[str, str] = field(default_factory=dict)
+    store_waited_seconds: float = 0.0
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("sealgate_request", default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import grpc
@@ -19,45 +20,57 @@ from chassis.rpc import metadata
 from chassis.rpc.errors import Handler
 from sealgate.common.v1 import method_rule_pb2 as rules
 
+_NAMES: Final[Mapping[int, str]] = {
+    rules.RATE_CLASS_READ: "read",
+    rules.RATE_CLASS_WRITE: "write",
+    rules.RATE_CLASS_ORDER: "order",
+    rules.RATE_CLASS_BROWSER_SESSION: "browser-session",
+}
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CallLimits:
-    """The limits of one process, the same on both of its listeners."""
+    """The limits of one process, the same on both of its listeners.
 
-    def __init__(self, config: RateLimitsConfig, clock: Clock) -> None:
+    A credential has its own count where the operator has set one for it, and its account ten times
+    that, in a window of its own: what it may do beyond the others takes nothing from them.
+    """
+
+    def __init__(self, config: RateLimitsConfig, clock: Clock, limiter: RateLimiter) -> None:
         self._clock = clock
-        self._limiter = RateLimiter(clock)
-        per_minute_counts: Mapping[int, tuple[str, int]] = {
-            rules.RATE_CLASS_READ: ("read", config.read_per_minute_count),
-            rules.RATE_CLASS_WRITE: ("write", config.write_per_minute_count),
-            rules.RATE_CLASS_ORDER: ("order", config.order_per_minute_count),
-            rules.RATE_CLASS_BROWSER_SESSION: ("browser-session", config.browser_session_per_minute_count),
+        self._limiter = limiter
+        per_minute_counts: Mapping[int, int] = {
+            rules.RATE_CLASS_READ: config.read_per_minute_count,
+            rules.RATE_CLASS_WRITE: config.write_per_minute_count,
+            rules.RATE_CLASS_ORDER: config.order_per_minute_count,
+            rules.RATE_CLASS_BROWSER_SESSION: config.browser_session_per_minute_count,
         }
         self._limits: Final = {
-            rate_class: (
-                Limit.per_minute(name, count),
-                Limit.per_minute(f"account-{name}", count * ACCOUNT_RATE_FACTOR),
-            )
-            for rate_class, (name, count) in per_minute_counts.items()
+            rate_class: _limits_of(rate_class, count) for rate_class, count in per_minute_counts.items()
         }
 
-    def take(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
+    async def take(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
         """Counts a call, for the credential and for its account, and says so in `answer_headers`.
 
-        Raises RATE_LIMITED when either has no call left; neither is counted then.
+        Raises RATE_LIMITED when either has no call left; neither is counted then. Raises UNAVAILABLE
+        where it cannot be counted and has to be (`when_store_is_down: refuse`).
         """
-        taken, standings = self._limiter.take(self._claims(method, identity))
+        taken, standings = await self._limiter.take(self._claims(method, identity))
         answer_headers.update(self._figures(standings))
         if not taken:
             raise rate_limited(standings)
 
-    def show(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
-        """Says in `answer_headers` how things stand for a call that is not counted."""
-        answer_headers.update(self._figures(self._limiter.look(self._claims(method, identity))))
+    async def show(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
+        """Says in `answer_headers` how things stand, if that can be known, for a call that is not counted."""
+        with suppress(SealgateError):
+            answer_headers.update(self._figures(await self._limiter.look(self._claims(method, identity))))
 
     def _claims(self, method: Method, identity: Identity) -> Sequence[Claim]:
         credential, account = self._limits[method.rate_class]
+        for rate_class, count in identity.limits:
+            if rate_class == method.rate_class:
+                credential, account = _limits_of(rate_class, count)
         own = Claim(credential, f"{identity.kind.value}/{identity.credential_id}")
         # A project key acts on accounts and belongs to none.
         if identity.kind is CredentialKind.PROJECT_KEY or identity.account_id is None:
@@ -95,10 +108,20 @@ class RateLimitStage:
             return handler
 
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
-            self._limits.take(method, request_context.identity(), request_context.current().answer_headers)
+            served = request_context.current()
+            await self._limits.take(method, request_context.identity(), served.answer_headers)
             return await handler(request, context)
 
         return answer
+
+
+def _limits_of(rate_class: int, count: int) -> tuple[Limit, Limit]:
+    """A credential's limit and its account's; another count is another window, whoever its holder is."""
+    name = _NAMES[rate_class]
+    return (
+        Limit.per_minute(name, count),
+        Limit.per_minute(f"account-{name}", count * ACCOUNT_RATE_FACTOR),
+    )
 
 
 def rate_limited(standings: Sequence[Standing]) -> SealgateError:

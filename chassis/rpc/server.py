@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -30,6 +30,7 @@ from chassis.limits import (
 )
 from chassis.log import log_event
 from chassis.methods import Exposure, Method, MethodTableError, foreign_row, method_table
+from chassis.ratelimit import RateLimiter
 from chassis.rpc.authn import INTERNAL_EXPOSURES, PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.exchange import Exchanger
@@ -47,6 +48,10 @@ from chassis.rpc.pipeline import (
 )
 from chassis.rpc.refusal import RefusalStage
 from chassis.rpc.signed import SignedRequests, SignedStage
+from chassis.shared_limits import SharedRateLimiter, rate_limiter
+
+if TYPE_CHECKING:
+    from chassis.metrics import MetricsServer
 
 _logger = logging.getLogger(__name__)
 
@@ -84,8 +89,9 @@ class Service:
 
 
 class RpcServer:
-    """Both listeners of one process, from start to the last answered call.
+    """Both listeners of one process, and its metrics, from start to the last answered call.
 
+    `limiter` is given where others count with it too; it is closed in the end with the rest.
     Construction raises MethodTableError when a method has no row in the table, or is signed and there
     is no `signed` to run it.
     """
@@ -103,6 +109,7 @@ class RpcServer:
         background: Sequence[BackgroundWork] = (),
         idempotency: IdempotencyStage | None = None,
         signed: SignedRequests | None = None,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._services = tuple(services)
         self._table = {_CHECK.full_name: _CHECK} | dict(
@@ -111,21 +118,30 @@ class RpcServer:
         self._clock = clock
         self._ids = ids
         self._verifier = verifier
-        self._limits = CallLimits(config.rate_limits, clock)
+        self._limiter = limiter or rate_limiter(config.rate_limits, config.audience, clock)
+        self._limits = CallLimits(config.rate_limits, clock, self._limiter)
+        self._metrics = _metrics_server(config, self._limiter)
         self._idempotency = idempotency
         self._signed = self._signed_stage(signed, config)
         self._closers = tuple(closers)
         self._background = tuple(background)
+        if isinstance(self._limiter, SharedRateLimiter):
+            self._background += (self._limiter.watch,)
+            self._closers += (self._limiter.close,)
         self._tasks: list[asyncio.Task[None]] = []
         internal = self._listener(config.internal, None, INTERNAL_EXPOSURES, None)
         public = self._listener(config.public.address, config.public.tls, PUBLIC_EXPOSURES, exchanger)
         self._internal, self._public = internal, public
         self.public_port = 0
+        self.metrics_port = 0
 
     async def start(self) -> None:
-        """Binds both listeners and serves; raises ConfigError when an address cannot be had."""
+        """Binds all addresses and serves; raises ConfigError when one cannot be had."""
         await self._internal.bind()
         self.public_port = await self._public.bind()
+        if self._metrics is not None:
+            await self._metrics.start()
+            self.metrics_port = self._metrics.port
         for listener in (self._internal, self._public):
             await listener.serve()
         self._tasks = [asyncio.create_task(self._repeat(work)) for work in self._background]
@@ -140,6 +156,8 @@ class RpcServer:
             task.cancel()
         await asyncio.gather(self._internal.stop(), self._public.stop())
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._metrics is not None:
+            await self._metrics.stop()
         for close in self._closers:
             await close()
         log_event(_logger, logging.INFO, "stopped")
@@ -164,7 +182,9 @@ class RpcServer:
 
     def _signed_stage(self, signed: SignedRequests | None, config: ServiceConfig) -> SignedStage | None:
         if signed is not None:
-            bad_credentials = BadCredentials(config.rate_limits.bad_credentials_per_minute_count, self._clock)
+            bad_credentials = BadCredentials(
+                config.rate_limits.bad_credentials_per_minute_count, self._limiter
+            )
             return SignedStage(signed, self._table.values(), self._limits, bad_credentials)
         for method in self._table.values():
             if method.is_signed:
@@ -203,6 +223,17 @@ class RpcServer:
             return server, await add_health_and_reflection(handlers, names)
 
         return Listener(address, tls, assemble)
+
+
+def _metrics_server(config: ServiceConfig, limiter: RateLimiter) -> MetricsServer | None:
+    if config.metrics is None:
+        return None
+    # Here, because it is of no use to a process that nobody asks for its metrics.
+    from chassis.metrics import MetricsServer, StoreCollector
+
+    return MetricsServer(
+        config.metrics, [StoreCollector(limiter)] if isinstance(limiter, SharedRateLimiter) else []
+    )
 
 
 def _serves_any(service: Service, table: Mapping[str, Method], exposures: frozenset[Exposure]) -> bool:

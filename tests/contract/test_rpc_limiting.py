@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -15,6 +16,7 @@ from chassis.methods import CredentialKind
 from chassis.rpc.errors import error_from_rpc, status_from_error
 from chassis.rpc.metadata import REFUSAL
 from chassis.testing.fakes import START_NS, CountingIds, FakeClock
+from sealgate.common.v1.method_rule_pb2 import RATE_CLASS_READ, RATE_CLASS_WRITE, RateClass
 from tests.contract.rpc_harness import (
     CREATE_SESSION,
     CREATE_WALLET,
@@ -39,9 +41,16 @@ async def server(clock: FakeClock, ids: CountingIds, short_directory: Path) -> A
         yield harness
 
 
-def bearer(server: Harness, number: int, **changes: Any) -> Metadata:  # noqa: ANN401
-    """Metadata of an internal call with the credential of this number."""
+def bearer(
+    server: Harness,
+    number: int,
+    limits: Mapping[RateClass.ValueType, int] = MappingProxyType({}),
+    **changes: Any,  # noqa: ANN401
+) -> Metadata:
+    """Metadata of an internal call with the credential of this number, whose own `limits` are by class."""
     claims = server.issuer.claims(**changes)
+    for rate_class, count in limits.items():
+        claims.limits.add(rate_class=rate_class, per_minute_count=count)
     claims.credential_id = f"0189abcd-0000-7000-8000-{number:012}"
     return passport_metadata(server.issuer.passport(claims))
 
@@ -51,7 +60,7 @@ async def ask(
 ) -> tuple[Code | None, dict[str, str], int | None]:
     """A call's refusal, what its answer said of the limits, and the pause it asked for."""
     stub: Any = channel.unary_unary(method)
-    call = stub(request, timeout=10.0, metadata=tuple(metadata))
+    call = stub(request, timeout=30.0, metadata=tuple(metadata))
     error: SealgateError | None = None
     try:
         await call
@@ -127,6 +136,32 @@ async def test_account_is_limited_over_all_its_credentials(server: Harness) -> N
     assert said["ratelimit"] == '"write";r=60;t=0, "account-write";r=0;t=60'
     other = bearer(server, 12, account_id="0189abcd-0000-7000-8000-0000000000ff")
     assert (await ask(server.internal, CREATE_WALLET, other))[0] is None
+
+
+async def test_credential_of_raised_limits_has_those_and_takes_nothing_from_others(server: Harness) -> None:
+    """In its class alone; its account has ten times as many for it, in a window of its own."""
+    raised = bearer(server, 1, {RATE_CLASS_WRITE: 70})
+    await spend(server, raised, 69)
+    code, said, _ = await ask(server.internal, CREATE_WALLET, raised)
+    assert (code, said["x-ratelimit-remaining"]) == (None, "0")
+    assert said["ratelimit-policy"] == '"write";q=70;w=60, "account-write";q=700;w=60'
+    code, said, pause = await ask(server.internal, CREATE_WALLET, raised)
+    assert (code, pause, said["x-ratelimit-limit"]) == (Code.RATE_LIMITED, 60, "70")
+    _, said, _ = await ask(server.internal, GET_WALLET, raised)
+    assert said["ratelimit-policy"] == '"read";q=300;w=60, "account-read";q=3000;w=60'
+    _, said, _ = await ask(server.internal, CREATE_WALLET, bearer(server, 2))
+    assert said["ratelimit"] == '"write";r=59;t=60, "account-write";r=599;t=60'
+
+
+async def test_credential_can_be_given_less(server: Harness) -> None:
+    """Its own count holds, whichever is smaller; what it had under another one does not count."""
+    lowered = bearer(server, 1, {RATE_CLASS_READ: 2, RATE_CLASS_WRITE: 1})
+    assert (await ask(server.internal, CREATE_WALLET, lowered))[0] is None
+    assert (await ask(server.internal, CREATE_WALLET, lowered))[0] is Code.RATE_LIMITED
+    assert (await ask(server.internal, CREATE_WALLET, bearer(server, 1)))[0] is None
+    without_scope = bearer(server, 1, {RATE_CLASS_WRITE: 1}, scopes=("account:read",))
+    code, said, _ = await ask(server.internal, CREATE_WALLET, without_scope)
+    assert (code, said["x-ratelimit-limit"]) == (Code.SCOPE_NOT_GRANTED, "1")
 
 
 async def test_project_key_is_limited_by_itself_alone(server: Harness) -> None:

@@ -7,88 +7,88 @@ from typing import Final
 import pytest
 
 from chassis.limits import RATE_LIMIT_WINDOWS_COUNT
-from chassis.ratelimit import Claim, Limit, MovingWindows, RateLimiter
+from chassis.ratelimit import Claim, Limit, MovingWindows, ProcessRateLimiter
 from chassis.testing.fakes import FakeClock
 
 WINDOW_NS: Final = 60 * 10**9
 TWO: Final = Limit.per_minute("read", 2)
 
 
-def test_place_is_free_again_sixty_seconds_after_it_was_taken(clock: FakeClock) -> None:
+async def test_place_is_free_again_sixty_seconds_after_it_was_taken(clock: FakeClock) -> None:
     """Not a nanosecond earlier, and only that one."""
-    limiter = RateLimiter(clock)
+    limiter = ProcessRateLimiter(clock)
     claims = [Claim(TWO, "a")]
-    assert limiter.take(claims)[0]
+    assert (await limiter.take(claims))[0]
     clock.advance(seconds=10)
-    assert limiter.take(claims)[0]
+    assert (await limiter.take(claims))[0]
     clock.advance_ns(WINDOW_NS - 10 * 10**9 - 1)
-    assert not limiter.take(claims)[0]
+    assert not (await limiter.take(claims))[0]
     clock.advance_ns(1)
-    assert limiter.take(claims)[0]
-    assert not limiter.take(claims)[0]
+    assert (await limiter.take(claims))[0]
+    assert not (await limiter.take(claims))[0]
 
 
-def test_refused_calls_are_not_counted(clock: FakeClock) -> None:
+async def test_refused_calls_are_not_counted(clock: FakeClock) -> None:
     """Whoever keeps on calling is let in as soon as whoever waits."""
-    limiter = RateLimiter(clock)
+    limiter = ProcessRateLimiter(clock)
     claims = [Claim(TWO, "a")]
-    assert [limiter.take(claims)[0] for _ in range(50)] == [True, True] + [False] * 48
+    assert [(await limiter.take(claims))[0] for _ in range(50)] == [True, True] + [False] * 48
     clock.advance_ns(WINDOW_NS)
-    assert [limiter.take(claims)[0] for _ in range(3)] == [True, True, False]
+    assert [(await limiter.take(claims))[0] for _ in range(3)] == [True, True, False]
 
 
-def test_holders_and_limits_are_counted_apart(clock: FakeClock) -> None:
+async def test_holders_and_limits_are_counted_apart(clock: FakeClock) -> None:
     """Another holder, or the same one under another limit, has all of it."""
-    limiter = RateLimiter(clock)
+    limiter = ProcessRateLimiter(clock)
     for claim in (Claim(TWO, "a"), Claim(TWO, "b"), Claim(Limit.per_minute("write", 2), "a")):
-        assert [limiter.take([claim])[0] for _ in range(3)] == [True, True, False]
+        assert [(await limiter.take([claim]))[0] for _ in range(3)] == [True, True, False]
 
 
-def test_looking_takes_nothing(clock: FakeClock) -> None:
+async def test_looking_takes_nothing(clock: FakeClock) -> None:
     """An untouched window has all of it and nothing to wait for."""
-    limiter = RateLimiter(clock)
+    limiter = ProcessRateLimiter(clock)
     for _ in range(5):
-        (standing,) = limiter.look([Claim(TWO, "a")])
+        (standing,) = await limiter.look([Claim(TWO, "a")])
         assert (standing.remaining_count, standing.wait_ns) == (2, 0)
     assert len(limiter) == 0
 
 
-def test_idle_windows_are_given_back_when_others_come(clock: FakeClock) -> None:
+async def test_idle_windows_are_given_back_when_others_come(clock: FakeClock) -> None:
     """Memory follows the callers of the last minute, not those of all time."""
-    limiter = RateLimiter(clock)
+    limiter = ProcessRateLimiter(clock)
     for number in range(1000):
-        limiter.take([Claim(TWO, f"early-{number}")])
+        await limiter.take([Claim(TWO, f"early-{number}")])
     assert len(limiter) == 1000
     clock.advance_ns(WINDOW_NS)
     for number in range(200):
-        limiter.take([Claim(TWO, f"late-{number}")])
+        await limiter.take([Claim(TWO, f"late-{number}")])
     assert len(limiter) == 200
 
 
-def test_window_in_use_is_never_given_back_as_idle(clock: FakeClock) -> None:
+async def test_window_in_use_is_never_given_back_as_idle(clock: FakeClock) -> None:
     """Though it was opened long before all the others."""
-    limiter = RateLimiter(clock)
-    limiter.take([Claim(TWO, "old")])
+    limiter = ProcessRateLimiter(clock)
+    await limiter.take([Claim(TWO, "old")])
     clock.advance_ns(WINDOW_NS - 1)
-    limiter.take([Claim(TWO, "old")])
+    await limiter.take([Claim(TWO, "old")])
     clock.advance_ns(1)
     for number in range(100):
-        limiter.take([Claim(TWO, f"new-{number}")])
-    (standing,) = limiter.look([Claim(TWO, "old")])
+        await limiter.take([Claim(TWO, f"new-{number}")])
+    (standing,) = await limiter.look([Claim(TWO, "old")])
     assert standing.remaining_count == 1
 
 
-def test_windows_stay_within_their_bound(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_windows_stay_within_their_bound(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past it the one unused for longest goes, so that a flood of holders costs a fixed amount."""
     assert RATE_LIMIT_WINDOWS_COUNT == 200_000
     monkeypatch.setattr("chassis.ratelimit.RATE_LIMIT_WINDOWS_COUNT", 100)
-    limiter = RateLimiter(clock)
+    limiter = ProcessRateLimiter(clock)
     for number in range(1000):
-        limiter.take([Claim(TWO, f"holder-{number}")])
-        limiter.take([Claim(TWO, "busy")])
+        await limiter.take([Claim(TWO, f"holder-{number}")])
+        await limiter.take([Claim(TWO, "busy")])
         assert len(limiter) <= 100
-    assert limiter.take([Claim(TWO, "busy")])[0] is False
-    assert limiter.look([Claim(TWO, "holder-999")])[0].remaining_count == 1
+    assert (await limiter.take([Claim(TWO, "busy")]))[0] is False
+    assert (await limiter.look([Claim(TWO, "holder-999")]))[0].remaining_count == 1
 
 
 def test_full_window_holds_no_more_than_its_limit(clock: FakeClock) -> None:

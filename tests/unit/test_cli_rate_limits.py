@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 from click.testing import CliRunner
@@ -10,11 +11,15 @@ from click.testing import CliRunner
 from chassis.config import RateLimitsConfig, ServiceConfig
 from cli.data_directory import DataDirectory
 from cli.main import main
+from cli.network import Address
 from cli.rate_limits import RATE_CLASSES, parse_rate_limit
-from cli.stack_config import SERVICES, service_documents
+from cli.stack_config import PORT_NAMES, SERVICES, service_documents
+from cli.stack_options import StackOptions
 from services.auth.config import AuthConfig
 from services.keys.config import KeysConfig
 from services.wallet.config import WalletConfig
+
+OF_THE_STORE: Final = {"store", "when_store_is_down"}
 
 
 def limits_of(data: Path, given: dict[str, int]) -> dict[str, RateLimitsConfig]:
@@ -22,7 +27,7 @@ def limits_of(data: Path, given: dict[str, int]) -> dict[str, RateLimitsConfig]:
     documents = service_documents(
         DataDirectory(data),
         dict.fromkeys(SERVICES, "postgresql:///"),
-        dict.fromkeys(SERVICES, 1),
+        dict.fromkeys(PORT_NAMES, 1),
         rate_limits=given,
         withdrawal_address_wait_seconds=0,
     )
@@ -41,12 +46,14 @@ def test_every_class_reaches_the_services_that_count_it(tmp_path: Path) -> None:
             "browser_session": 1003,
             "bad_credentials": 1004,
         }
-        assert limits.model_dump() == {f"{key}_per_minute_count": count for key, count in expected.items()}
+        assert limits.model_dump(exclude=OF_THE_STORE) == {
+            f"{key}_per_minute_count": count for key, count in expected.items()
+        }
 
 
 def test_limits_are_the_published_ones_when_nothing_is_said(tmp_path: Path) -> None:
     """300 reads, 60 writes, 600 orders, 30 browser sessions, 30 bad credentials."""
-    assert limits_of(tmp_path, {})["auth"].model_dump() == {
+    assert limits_of(tmp_path, {})["auth"].model_dump(exclude=OF_THE_STORE) == {
         "read_per_minute_count": 300,
         "write_per_minute_count": 60,
         "order_per_minute_count": 600,
@@ -74,3 +81,23 @@ def test_limit_is_refused_with_what_is_right_when_it_is_none(text: str, names: s
     answer = CliRunner().invoke(main, ["up", "--rate-limit", text])
     assert answer.exit_code == 2
     assert names in answer.output
+
+
+@pytest.mark.parametrize("command", [("up",), ("serve", "wallet", "--config", "wallet.yaml")])
+@pytest.mark.parametrize("by_variable", [True, False], ids=["variable", "option"])
+def test_bad_store_is_refused_without_its_password(command: tuple[str, ...], by_variable: bool) -> None:
+    """Before anything is started; what is wrong stands there, the URL does not."""
+    url = "http://:hunter2@store"
+    option = () if by_variable else ("--rate-limit-store", url)
+    answer = CliRunner().invoke(
+        main, [*command, *option], env={"RATE_LIMIT_STORE": url if by_variable else None}
+    )
+    assert answer.exit_code == 2
+    assert "write redis://HOST:PORT" in answer.output
+    assert "hunter2" not in answer.output
+
+
+def test_store_of_a_stack_is_not_printed_with_its_options(tmp_path: Path) -> None:
+    """They may end up in a log, by accident."""
+    options = StackOptions(tmp_path, Address("127.0.0.1", 0), None, False, {}, 0, "redis://:hunter2@store")
+    assert "hunter2" not in repr(options)

@@ -1,0 +1,114 @@
+"""Metrics over a real socket: on their own address, in Prometheus' format, closed in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from chassis.clock import SystemClock
+from chassis.config import ConfigError, ListenerConfig
+from chassis.metrics import MetricsServer, StoreCollector
+from chassis.ratelimit import Claim, Limit
+from chassis.shared_limits import SharedRateLimiter
+from tests.store_server import store_server
+
+LOOPBACK = ListenerConfig(address="127.0.0.1:0")
+
+
+async def fetch(server: MetricsServer, path: str = "/metrics") -> httpx.Response:
+    async with httpx.AsyncClient() as http:
+        return await http.get(f"http://127.0.0.1:{server.port}{path}")
+
+
+async def test_metrics_are_served_at_their_path_alone() -> None:
+    """What the process itself uses is there even where it shares no limits; anything else is 404."""
+    server = MetricsServer(LOOPBACK, [])
+    await server.start()
+    try:
+        answer = await fetch(server)
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        names = {family.name for family in text_string_to_metric_families(answer.text)}
+        assert "process_resident_memory_bytes" in names
+        assert not any(name.startswith("sealgate_rate_limit") for name in names)
+        assert (await fetch(server, "/")).status_code == 404
+        assert (await fetch(server, "/metrics/x")).status_code == 404
+    finally:
+        await server.stop()
+    with pytest.raises(httpx.ConnectError):
+        await fetch(server)
+
+
+async def test_metrics_say_how_the_store_is(caplog: pytest.LogCaptureFixture) -> None:
+    """1 while it answers, 0 when it does not, and how often it was done without; no log has the password."""
+    caplog.set_level(logging.DEBUG)
+    with store_server() as store:
+        password = "hunter2hunter2"
+        limiter = SharedRateLimiter(
+            f"redis://:{password}@127.0.0.1:{store.port}", "test", SystemClock(), refuses=False
+        )
+        server = MetricsServer(LOOPBACK, [StoreCollector(limiter)])
+        await server.start()
+        try:
+            store.kill()
+            for count in (1, 2):
+                await limiter.take([Claim(Limit.per_minute("read", 5), "somebody")])
+                assert await figures(server) == (0, count)
+            # One that asks for no password is not content with being told one.
+            store.start("--requirepass", password)
+            while not limiter.is_store_up:
+                await limiter.watch()
+            assert await figures(server) == (1, 2)
+            store.kill()
+            store.start("--requirepass", "another")
+            await limiter.watch()
+            assert await figures(server) == (0, 2)
+        finally:
+            await server.stop()
+            await limiter.close()
+    assert "rate limit store is away" in caplog.text
+    assert password not in caplog.text + repr(limiter.__dict__)
+
+
+async def figures(server: MetricsServer) -> tuple[float, float]:
+    """Whether the store is up, and how many decisions were made without it."""
+    found = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families((await fetch(server)).text)
+        for sample in family.samples
+    }
+    return (
+        found["sealgate_rate_limit_store_up"],
+        found["sealgate_rate_limit_decisions_without_store_total"],
+    )
+
+
+async def test_head_without_end_is_cut_off() -> None:
+    """What a stranger sends costs a fixed amount, and others are served meanwhile."""
+    server = MetricsServer(LOOPBACK, [])
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 100_000)
+        async with asyncio.timeout(20):
+            assert (await reader.read(12)) == b"HTTP/1.1 400"
+        assert (await fetch(server)).status_code == 200
+        writer.close()
+    finally:
+        await server.stop()
+
+
+async def test_taken_address_and_missing_certificate_stop_the_start(tmp_path: object) -> None:
+    """With what is wrong, and nothing is served."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = ListenerConfig(address=f"127.0.0.1:{other.getsockname()[1]}")
+        with pytest.raises(ConfigError, match="cannot listen here"):
+            await MetricsServer(taken, []).start()
+    tls = {"certificate_file": f"{tmp_path}/none.pem", "key_file": f"{tmp_path}/none.key"}
+    missing = ListenerConfig.model_validate({"address": "0.0.0.0:0", "tls": tls})
+    with pytest.raises(ConfigError, match="certificate or key"):
+        await MetricsServer(missing, []).start()
