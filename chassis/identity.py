@@ -25,7 +25,12 @@ from chassis.errors import Code, SealgateError
 from chassis.keyring import SigningKeys
 from chassis.limits import PASSPORT_KEYS_MAX_AGE_SECONDS, PASSPORT_VERDICTS_COUNT
 from chassis.methods import CredentialKind
-from sealgate.common.v1.passport_pb2 import CHANNEL_BROWSER, Passport, PassportClaims
+from sealgate.common.v1.passport_pb2 import (
+    BROWSER_SESSION_STATE_UNSPECIFIED,
+    CHANNEL_BROWSER,
+    Passport,
+    PassportClaims,
+)
 
 _DOMAIN: Final = b"sealgate/passport/v1\x00"
 # An unknown key name asks auth for its keys, but no more often than this.
@@ -37,7 +42,11 @@ KeyLookup = Callable[[], Awaitable[Mapping[str, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified passport's claims in the types that handlers use."""
+    """A verified passport's claims in the types that handlers use.
+
+    `limits` are pairs of a rate class and how many of its calls the credential has a minute, where the
+    operator has set that for it.
+    """
 
     project_id: uuid.UUID
     account_id: uuid.UUID | None
@@ -56,6 +65,11 @@ class Identity:
     expires_at_ns: int
     credential_expires_at_ns: int | None
     ends_revoked: bool = False
+    origin_allowed: bool = False
+    origin_since_ns: int = 0
+    browser_session: int = BROWSER_SESSION_STATE_UNSPECIFIED
+    browser_session_expires_at_ns: int | None = None
+    limits: tuple[tuple[int, int], ...] = ()
 
     def account(self) -> uuid.UUID:
         """The account acted on; raises INTERNAL where the method table let none through."""
@@ -86,6 +100,13 @@ def identity_from_claims(claims: PassportClaims) -> Identity:
             claims.credential_expires_at_ns if claims.HasField("credential_expires_at_ns") else None
         ),
         ends_revoked=claims.ends_revoked,
+        origin_allowed=claims.origin_allowed,
+        origin_since_ns=claims.origin_since_ns,
+        browser_session=claims.browser_session,
+        browser_session_expires_at_ns=(
+            claims.browser_session_expires_at_ns if claims.HasField("browser_session_expires_at_ns") else None
+        ),
+        limits=tuple((limit.rate_class, limit.per_minute_count) for limit in claims.limits),
     )
 
 
@@ -212,6 +233,9 @@ def _expired(identity: Identity, now_ns: int) -> SealgateError:
     """
     ended_at_ns = identity.credential_expires_at_ns
     if ended_at_ns is None or now_ns < ended_at_ns:
+        page_ended_at_ns = identity.browser_session_expires_at_ns
+        if page_ended_at_ns is not None and page_ended_at_ns <= now_ns:
+            return SealgateError(Code.SESSION_EXPIRED)
         return _refused("expired passport")
     if identity.kind is CredentialKind.ACCOUNT_SESSION:
         return SealgateError(Code.SESSION_EXPIRED)

@@ -109,6 +109,7 @@ class Method:
     request_type: int
     signer_needs: frozenset[SignerNeed]
     payload_message: str | None
+    for_pages: bool
     bindings: tuple[HttpBinding, ...]
     descriptor: MethodDescriptor
 
@@ -153,6 +154,7 @@ def foreign_row(method: MethodDescriptor) -> Method:
         request_type=0,
         signer_needs=frozenset(),
         payload_message=None,
+        for_pages=False,
         bindings=(),
         descriptor=method,
     )
@@ -204,6 +206,7 @@ def _row(method: MethodDescriptor) -> Method:
         request_type=rule.request_type,
         signer_needs=frozenset(_stated(SignerNeed, need, full_name) for need in rule.signer_needs),
         payload_message=rule.payload_message or None,
+        for_pages=rule.for_pages,
         bindings=tuple(_bindings(options.Extensions[annotations_pb2.http])),
         descriptor=method,
     )

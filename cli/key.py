@@ -1,24 +1,29 @@
-"""`sealgate key`: the private keys that auth signs with, and those that customers sign requests with."""
+"""`sealgate key`: the keys that auth signs with, those that customers sign with, and what API keys may."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import click
 
 from chassis.limits import (
     KEY_RING_REREAD_SECONDS,
+    RATE_LIMIT_MAX_PER_MINUTE_COUNT,
     SIGNING_KEY_LEAD_MAX_SECONDS,
     SIGNING_KEY_LEAD_MIN_SECONDS,
     SIGNING_KEY_LEAD_SECONDS,
 )
 from cli.help import TaughtCommand
-from cli.operating import data_option
+from cli.operating import data_option, operate
 from cli.output import CommandRefused, say
 
-PURPOSES: Final = ("passport", "session")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+PURPOSES: Final = ("passport", "session", "browser")
+LIMITED_CLASSES: Final = ("read", "write", "order", "browser_session")
 
 _LEAD_HELP: Final = (
     "How long the new key is published before it signs. Every auth process finds it within "
@@ -30,12 +35,24 @@ _ROTATION_EXAMPLES: Final = [
     "sealgate key rotate-signing all",
     "sealgate key rotate-signing session --data /tmp/try --lead-seconds 300",
     "sealgate key rotate-signing passport --passport-keys /etc/sealgate/passport-keys",
+    "sealgate key rotate-signing browser --browser-keys /etc/sealgate/browser-keys",
 ]
+_LIMITS_SECTIONS: Final = {
+    "Examples": [
+        "sealgate key limits pk_… --order 6000 --read 1000",
+        "sealgate key limits pk_… --write 10",
+        "sealgate key limits pk_…                            # as configured again",
+    ]
+}
+
+
+def _count_option(name: str, text: str) -> Callable[[_Command], _Command]:
+    return click.option(name, type=click.IntRange(1, RATE_LIMIT_MAX_PER_MINUTE_COUNT), help=text)
 
 
 @click.group()
 def key() -> None:
-    """Make and rotate private keys: those that auth signs with, and those that requests are signed with."""
+    """Make and rotate private keys, those that auth and customers sign with; set limits of API keys."""
 
 
 @key.command(cls=TaughtCommand, sections={"Examples": ["sealgate key create keys/passport"]})
@@ -43,9 +60,9 @@ def key() -> None:
 def create(directory: Path) -> None:
     """Make a signing key in DIRECTORY, as a file that only its owner can read.
 
-    The directory is made if it is not there. Auth takes one for passports and another for session
-    tokens. A directory's first key signs at once; a further one after a lead, as `sealgate key
-    rotate-signing` has it, and older keys go on verifying.
+    The directory is made if it is not there. Auth takes one for passports, one for session tokens and one
+    for browser session tokens. A directory's first key signs at once; a further one after a lead, as
+    `sealgate key rotate-signing` has it, and older keys go on verifying.
     """
     from chassis.clock import NANOSECONDS_PER_SECOND, SystemClock
     from chassis.ids import SystemIds
@@ -99,30 +116,59 @@ def generate(file: Path) -> None:
     help="Directory of the session keys, instead of that in the data directory.",
 )
 @click.option(
+    "--browser-keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the browser session keys, instead of that in the data directory.",
+)
+@click.option(
     "--lead-seconds",
     type=click.IntRange(SIGNING_KEY_LEAD_MIN_SECONDS, SIGNING_KEY_LEAD_MAX_SECONDS),
     default=SIGNING_KEY_LEAD_SECONDS,
     show_default=True,
     help=_LEAD_HELP,
 )
-def rotate_signing(
-    purpose: str, data: Path, passport_keys: Path | None, session_keys: Path | None, lead_seconds: int
-) -> None:
+def rotate_signing(purpose: str, data: Path, lead_seconds: int, **given_keys: Path | None) -> None:
     """Have auth sign with a new key, while everything goes on.
 
     Writes a key file beside those that are there. Running processes read it without a restart and
     publish it at once; it signs when its lead is over, and what older keys signed stays good.
 
     A key that does not sign any more is removed by the first rotation after the last thing it signed
-    has ended: a passport key's a minute and a half after its successor began to sign, a session
-    key's a year after, which is the longest that a session may live.
+    has ended: a passport key's a minute and a half after its successor began to sign, a browser
+    session key's an hour and a minute after, a session key's a year after, which is the longest that
+    a session may live.
     """
-    given = {"passport": passport_keys, "session": session_keys}
+    given = {name: given_keys[f"{name}_keys"] for name in PURPOSES}
     wanted = PURPOSES if purpose == "all" else (purpose,)
     for name in given:
         if given[name] is not None and name not in wanted:
             raise click.UsageError(f"--{name}-keys has nothing to do with the {purpose} keys")
     _rotate({name: given[name] or _of_stack(data, name) for name in wanted}, lead_seconds)
+
+
+@key.command("limits", cls=TaughtCommand, sections=_LIMITS_SECTIONS)
+@click.argument("public_key")
+@_count_option("--read", "Reads in any 60 s.")
+@_count_option("--write", "Writes in any 60 s, all but orders and browser sessions.")
+@_count_option("--order", "Orders placed, changed and cancelled in any 60 s.")
+@_count_option("--browser-session", "Browser session tokens made in any 60 s.")
+@data_option
+def set_limits(public_key: str, data: Path, **counts: int | None) -> None:
+    """Give the API key PUBLIC_KEY rate limits of its own, higher or lower than those of all.
+
+    PUBLIC_KEY is the `pk_…` of a project's or an account's key, as its owner's lists show it. What is
+    given takes the place of all that was given before: a class without an option, and without any option
+    every class, is back at what the services are configured with. It holds from the next request on.
+
+    All of an account's credentials together may do ten times what one may. A key with a limit of its own
+    is counted apart from that, so that it takes nothing from the account's other credentials. Rotating
+    the key hands its limits on to the new one.
+    """
+    given = {name: count for name, count in counts.items() if count is not None}
+    operate(data, lambda client: client.set_key_limits(public_key, given))
+    for name in LIMITED_CLASSES:
+        count = given.get(name)
+        say(f"{name.replace('_', '-'):<15}  {'as configured' if count is None else f'{count} a minute'}")
 
 
 def _of_stack(data: Path, purpose: str) -> Path:

@@ -10,6 +10,7 @@ from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.ids import Ids
 from chassis.keyring import SigningKey, create_key, outlived_files, read_keys
 from chassis.limits import (
+    BROWSER_SESSION_LIFETIME_SECONDS,
     PASSPORT_LIFETIME_SECONDS,
     SESSION_CAP_MAX_SECONDS,
     SIGNING_KEY_KEPT_MARGIN_SECONDS,
@@ -17,7 +18,11 @@ from chassis.limits import (
 
 # How long what a key signed last can be shown. A session's token is signed again, by the key of the
 # session's beginning, whenever its creation is repeated; it ends with its session all the same.
-SHOWN_SECONDS: Final = {"passport": PASSPORT_LIFETIME_SECONDS, "session": SESSION_CAP_MAX_SECONDS}
+SHOWN_SECONDS: Final = {
+    "passport": PASSPORT_LIFETIME_SECONDS,
+    "session": SESSION_CAP_MAX_SECONDS,
+    "browser": BROWSER_SESSION_LIFETIME_SECONDS,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,5 +64,10 @@ def explain(error: SealgateError, options: Mapping[str, str] | None = None) -> s
     `options` has what people write for a field of the request, by the field's name.
     """
     named = options or {}
-    details = "; ".join(f"{named.get(one.path, one.path)}: {one.message}" for one in error.details)
+    details = "; ".join(f"{_named(one.path, named)}: {one.message}" for one in error.details)
     return f"{error.code}: {details or error.row.message}"
+
+
+def _named(path: str, options: Mapping[str, str]) -> str:
+    """What people write for a field; for an entry of a list, what they write for the list."""
+    return options.get(path.partition("[")[0], path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,8 @@ from cli.data_directory import DataDirectory
 from sealgate.auth.v1 import operator_pb2 as auth_pb2
 from sealgate.auth.v1 import operator_pb2_grpc as auth_grpc
 from sealgate.auth.v1.project_pb2 import Project
+from sealgate.common.v1.method_rule_pb2 import RateClass
+from sealgate.common.v1.passport_pb2 import CredentialLimit, ProjectStatus
 from sealgate.keys.v1 import operator_pb2 as keys_pb2
 from sealgate.keys.v1 import operator_pb2_grpc as keys_grpc
 from sealgate.wallet.v1 import market_pb2 as markets_pb2
@@ -57,6 +60,24 @@ class OperatorClient:
         request = keys_pb2.IssueProjectApiKeyRequest(project_id=project_id, name=name)
         response = await call(self._keys.IssueProjectApiKey, request, self._clock)
         return response.api_key.secret_key
+
+    async def set_key_limits(self, public_key: str, counts: Mapping[str, int]) -> None:
+        """Gives an API key limits in the place of all that it had: calls a minute by the class's name."""
+        limits = [
+            CredentialLimit(rate_class=RateClass.Value(f"RATE_CLASS_{name.upper()}"), per_minute_count=count)
+            for name, count in counts.items()
+        ]
+        request = keys_pb2.SetApiKeyLimitsRequest(public_key=public_key, limits=limits)
+        await call(self._keys.SetApiKeyLimits, request, self._clock)
+
+    async def set_project_state(self, project_id: str, status: str | None, modules: Sequence[str]) -> Project:
+        """Changes a project's status, as `SUSPENDED`, and modules; None and no module keep them."""
+        request = auth_pb2.SetProjectStateRequest(
+            project_id=project_id,
+            status=ProjectStatus.Value(f"PROJECT_STATUS_{status or 'UNSPECIFIED'}"),
+            modules=modules,
+        )
+        return (await call(self._auth.SetProjectState, request, self._clock)).project
 
     async def list_projects(self) -> list[Project]:
         """All projects, oldest first."""

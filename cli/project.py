@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,11 +14,45 @@ from cli.output import say
 
 if TYPE_CHECKING:
     from cli.operator_client import OperatorClient
+    from sealgate.auth.v1.project_pb2 import Project
+
+STATUSES: Final = ("ACTIVE", "PAST_DUE", "SUSPENDED", "CANCELLED")
+_STATE_HELP: Final = {
+    "Statuses": [
+        "ACTIVE     served",
+        "PAST_DUE   reads, revoking credentials and cancelling orders; 403 SUBSCRIPTION_PAST_DUE otherwise",
+        "SUSPENDED  403 TENANT_SUSPENDED for everything",
+        "CANCELLED  403 SUBSCRIPTION_CANCELLED for everything",
+    ],
+    "Modules": [
+        "wallet     wallets, balances, withdrawals",
+        "trading    orders and positions",
+        "browser    web pages that write with an API key",
+        "signing    signed requests",
+    ],
+    "Examples": [
+        "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --status PAST_DUE",
+        "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --modules wallet,trading",
+        "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --status ACTIVE",
+    ],
+}
+
+
+class ModulesType(click.ParamType[tuple[str, ...]]):
+    """Names on the command line with commas between them; which there are, the platform knows."""
+
+    name = "LIST"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Takes the list apart."""
+        return tuple(part.strip() for part in str(value).split(","))
 
 
 @click.group()
 def project() -> None:
-    """Make and list projects, the customers of the platform."""
+    """Make, list and change projects, the customers of the platform."""
 
 
 @project.command(cls=TaughtCommand, sections={"Examples": ['sealgate project create --name "Acme Trading"']})
@@ -40,8 +75,30 @@ def create(name: str, data: Path) -> None:
 @data_option
 def list_(data: Path) -> None:
     """List all projects, oldest first: id, status, name."""
+    for row in operate(data, lambda client: client.list_projects()):
+        say(f"{row.project_id}  {_status(row):<9}  {row.name}")
+
+
+@project.command("set", cls=TaughtCommand, sections=_STATE_HELP)
+@click.argument("project_id", type=click.UUID)
+@click.option("--status", type=click.Choice(STATUSES), help="Whether it is served.")
+@click.option("--modules", type=ModulesType(), help="All its modules from now on, with commas between them.")
+@data_option
+def set_(project_id: uuid.UUID, status: str | None, modules: tuple[str, ...] | None, data: Path) -> None:
+    """Change whether a project is served, and with which modules; `sealgate project list` has the ids.
+
+    What is not given stays as it is. The change is in force with the next request, for every credential
+    of the project and of its accounts; nothing is revoked, so that going back brings all of it back.
+    """
+    if status is None and modules is None:
+        raise click.UsageError("nothing to change: give --status, --modules or both")
+    changed = operate(data, lambda client: client.set_project_state(str(project_id), status, modules or ()))
+    say(f"project_id  {changed.project_id}")
+    say(f"status      {_status(changed)}")
+    say(f"modules     {','.join(changed.modules)}")
+
+
+def _status(row: Project) -> str:
     from sealgate.common.v1.passport_pb2 import ProjectStatus
 
-    for row in operate(data, lambda client: client.list_projects()):
-        status = ProjectStatus.Name(row.status).removeprefix("PROJECT_STATUS_")
-        say(f"{row.project_id}  {status:<9}  {row.name}")
+    return ProjectStatus.Name(row.status).removeprefix("PROJECT_STATUS_")

@@ -21,6 +21,7 @@ from chassis.rpc.errors import error_from_exception
 from chassis.rpc.exchange import Exchanger, RemoteExchanger
 from edge.admission import Admission
 from edge.config import EdgeConfig
+from edge.cors import encoded, preflight_answer, with_sharing
 from edge.description import Description, OpenApiEndpoint, ReferenceEndpoint
 from edge.endpoints import (
     ClientGoneError,
@@ -66,6 +67,11 @@ class EdgeApp:
         )
         enter(served)
         endpoint: Endpoint | None = None
+        preflight = preflight_answer(scope["method"], headers, served.request_id)
+        if preflight is not None:
+            await _send(send, preflight)
+            self._write(scope["method"], endpoint, started_ns, status=preflight.status, outcome="OK")
+            return
         outcome = {"outcome": "OK"}
         try:
             found = self._routes.match(scope["method"], scope["raw_path"])
@@ -88,17 +94,18 @@ class EdgeApp:
             outcome = {"outcome": error.code.value}
             if error.internal:
                 outcome["reason"] = error.internal
-            answer = error_answer(error, served.request_id, endpoint.method if endpoint else None)
-        for name, value in served.answer_headers.items():
-            answer.headers.append((name.encode("ascii"), value.encode("ascii")))
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.body})
+            method = endpoint.method if endpoint else None
+            answer = error_answer(error, served.request_id, method, by_api_key=headers.show_api_key())
+        said = with_sharing(endpoint.method if endpoint else None, served.answer_headers)
+        answer.headers.extend(encoded(said))
+        await _send(send, answer)
         self._write(scope["method"], endpoint, started_ns, status=answer.status, **outcome)
 
     def refuse(self, error: SealgateError, raw_headers: RawHeaders) -> Answer:
         """The answer for what is not even a request; `raw_headers` is as much of it as there was."""
         request_id: uuid.UUID = RequestHeaders(raw_headers).request_id() or self._ids.uuid7()
         answer = error_answer(error, request_id)
+        answer.headers.extend(encoded(with_sharing(None, {})))
         fields = {"request_id": str(request_id), "outcome": error.code, "status": answer.status}
         log_event(_logger, logging.INFO, "request", **fields)
         return answer
@@ -108,6 +115,11 @@ class EdgeApp:
         # The route's own path: the one that was sent can hold anything, secrets included.
         route = endpoint.template if endpoint else None
         log_event(_logger, logging.INFO, "request", verb=verb, route=route, took_us=took_us, **fields)
+
+
+async def _send(send: Any, answer: Answer) -> None:  # noqa: ANN401  (ASGI)
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 class Edge:

@@ -28,6 +28,7 @@ _TYPE: Final = "type.googleapis.com/envoy.extensions.filters."
 SERVICES: Final[Mapping[str, Sequence[str]]] = {
     "auth": (
         "sealgate.auth.v1.AccountService",
+        "sealgate.auth.v1.BrowserSessionService",
         "sealgate.auth.v1.ProjectService",
         "sealgate.auth.v1.SessionService",
         "sealgate.auth.v1.TimeService",

@@ -94,14 +94,17 @@ class Upstream:
         self._body_max_bytes = body_max_bytes
         self._extra_headers = (NO_STORE,) if method.exposure is Exposure.PUBLIC else ()
 
+    def begin(self) -> None:
+        """Gives the request being served the time of its route, from now on."""
+        current().deadline_ns = deadline_after(self._clock, self._timeout_seconds)
+
     async def body_of(self, request: Request) -> bytes:
         """The request's body, JSON by its own account; the request's time runs from here on.
 
         Raises UNSUPPORTED_MEDIA_TYPE for a body that is said to be something else, and as `read_body`.
         """
-        served = current()
-        served.method = self._method
-        served.deadline_ns = deadline_after(self._clock, self._timeout_seconds)
+        current().method = self._method
+        self.begin()
         body = b""
         if request.headers.announces_body():
             # Before admission: a client that sends slowly takes no place from those that do not.
@@ -158,19 +161,33 @@ class RpcEndpoint:
 
     async def answer(self, request: Request) -> Answer:
         """See `Endpoint.answer`."""
-        body = await self._upstream.body_of(request)
+        body = await self._body(request)
         with self._upstream.admission:
             passport = await self._passport(request) if self._needs_credential else None
             message, refusal = self._message(request, body)
             return await self._upstream.answer(message, passport=passport, refusal=refusal)
 
-    def _message(self, request: Request, body: bytes) -> tuple[Message, SealgateError | None]:
+    async def _body(self, request: Request) -> bytes | SealgateError:
+        """The request's body, or why there is none of use."""
+        try:
+            return await self._upstream.body_of(request)
+        except SealgateError as refusal:
+            if not self._needs_credential:
+                raise
+            # A body that is late has used the request's time up; who sent it is still to be asked.
+            self._upstream.begin()
+            return refusal
+
+    def _message(self, request: Request, body: bytes | SealgateError) -> tuple[Message, SealgateError | None]:
         """What the method is called with, and what it is to answer where the request cannot be read.
 
         Such a request of somebody known is the service's to refuse: what the caller may do comes before
-        what is wrong with the request, and it counts against the caller's limits, as over gRPC.
+        what is wrong with the request, it counts against the caller's limits, as over gRPC, and the
+        caller's page may read why.
         """
         try:
+            if isinstance(body, SealgateError):
+                raise body
             message = self._decode(request.variables, request.query, body)
             if self._takes_key:
                 sent = request.headers.all_of(metadata.IDEMPOTENCY_KEY)

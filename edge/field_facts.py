@@ -127,6 +127,9 @@ FACTS: Final[Mapping[str, Facts]] = {
     "session_token": {
         "example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImsxIiwidHlwIjoic2VhbGdhdGUtc2Vzc2lvbitqd3QifQ.e30.c2ln"
     },
+    "CreateBrowserSessionResponse.session_token": {
+        "example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImIxIiwidHlwIjoic2VhbGdhdGUtYnJvd3Nlcitqd3QifQ.e30.c2ln"
+    },
     "user_agent": _text("ExampleApp/2.4"),
     "Session.address": _text("203.0.113.7"),
     "kind": {"example": "ACCOUNT_SESSION"},

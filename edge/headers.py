@@ -11,6 +11,7 @@ from typing import Final
 from chassis.errors import Code, SealgateError
 from chassis.ids import parse_uuid
 from chassis.limits import USER_AGENT_MAX_CHARACTERS
+from chassis.secrets import looks_like_api_secret
 
 _JSON_TYPE: Final = re.compile(r'application/json(?:\s*;\s*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE)
 
@@ -38,6 +39,12 @@ class RequestHeaders:
     def user_agent(self) -> str:
         """What the client says it is, cut to a bounded length."""
         return self._values.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS]
+
+    def show_api_key(self) -> bool:
+        """Whether an account API key is shown, in either of its headers and whatever it is worth."""
+        scheme, _, text = self._values.get("authorization", "").strip().partition(" ")
+        is_bearer = scheme.lower() == "bearer" and looks_like_api_secret(text.strip())
+        return is_bearer or "x-api-key" in self._values
 
     def all_of(self, name: str) -> list[str]:
         """Every value of a header, for one whose values are no list."""

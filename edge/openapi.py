@@ -34,7 +34,7 @@ from edge.openapi_signed import (
     STATUS_SCHEMA,
     signed_words,
 )
-from edge.refusals import refusals_of
+from edge.refusals import refusals_of, takes_browser_session
 from edge.routes import variable_names
 from edge.schemas import STATUS_COMPONENT, Schemas, comments_of
 from sealgate.common.v1 import method_rule_pb2 as rules
@@ -217,9 +217,12 @@ def _needs(method: Method) -> tuple[str, ...]:
     needs = f"Needs {' or '.join(kinds)}"
     if method.scope:
         needs += f" with the scope `{method.scope}`"
+    paragraphs = [f"{needs}."]
+    if takes_browser_session(method):
+        paragraphs.append("A web page with an API key needs `X-Session-Token` too.")
     if method.module:
-        return (f"{needs}.", f"The project must have the module `{method.module}`.")
-    return (f"{needs}.",)
+        paragraphs.append(f"The project must have the module `{method.module}`.")
+    return (*paragraphs,)
 
 
 def _extensions(method: Method) -> Json:
@@ -241,7 +244,13 @@ def _header_parameters(method: Method) -> list[Json]:
     if method.is_signed:
         names = () if method.takes_payload else _SIGNED_HEADERS
     else:
-        names = ("IdempotencyKey", "RequestId") if takes_key(method) else ("RequestId",)
+        conditions = {
+            "Origin": method.for_pages,
+            "BrowserSessionToken": takes_browser_session(method),
+            "IdempotencyKey": takes_key(method),
+            "RequestId": True,
+        }
+        names = [name for name, applies in conditions.items() if applies]
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

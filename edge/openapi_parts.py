@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chassis.errors import Code
+from edge.field_facts import FACTS
 
 Json = dict[str, Any]
 
@@ -26,6 +27,12 @@ can have further members later: ignore what you do not know.
 Every GET is also answered as HEAD; to any other verb a path answers `405` with `Allow`. A POST may carry
 an `Idempotency-Key`: repeated with the same body it gets the first answer again, for 24 hours. `429` and
 `503` say in `Retry-After` when to repeat.
+
+A request with an `Origin` is a web page's. An API key works from the origins that it lists; sessions, device
+keys and signed requests work from those of the project, and a project key from none. What a page changes with
+an API key needs `X-Session-Token` too: `POST /api/v1/sessions` makes one for an hour. Preflights are answered
+to every origin. Answers that need no credential can be read by every page, others, refusals included, by
+pages from where the credential works; so can the headers on rate limits, `Retry-After` and `X-Request-Id`.
 
 Signed requests, and the reads beside them, answer the object itself, with times in Unix nanoseconds. A
 signed request runs once: repeated it answers `duplicate_request_id` with what became of it, and one that
@@ -78,6 +85,25 @@ PARAMETERS: Final[Json] = {
         "description": "The caller's id of the request. A UUID is taken over, else one is made.",
         "schema": {"type": "string"},
         "example": _REQUEST_UUID,
+    },
+    "Origin": {
+        "name": "Origin",
+        "in": "header",
+        "required": True,
+        "description": "The page's origin, one of the key's `origins`. Browsers send it by themselves.",
+        "schema": {"type": "string", "pattern": FACTS["origins"]["pattern"]},
+        "example": FACTS["origins"]["example"],
+    },
+    "BrowserSessionToken": {
+        "name": "X-Session-Token",
+        "in": "header",
+        "description": (
+            "The browser session token of `POST /api/v1/sessions`: a web page that shows an API key needs it "
+            "for whatever changes something. Nobody else does; it is passed over with other credentials and "
+            "without an `Origin`."
+        ),
+        "schema": {"type": "string"},
+        "example": FACTS["CreateBrowserSessionResponse.session_token"]["example"],
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",

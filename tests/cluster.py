@@ -5,7 +5,7 @@ Time is a clock that tests move; everything else is what a deployment runs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from chassis.testing.fakes import CountingIds, FakeClock
 from cli.rate_limits import RATE_CLASSES, rate_limits_document
 from sealgate.auth.v1 import operator_pb2 as auth_operator
 from sealgate.auth.v1.operator_pb2_grpc import OperatorServiceStub as AuthOperator
+from sealgate.common.v1.passport_pb2 import ProjectStatus
 from sealgate.keys.v1 import operator_pb2 as keys_operator
 from sealgate.keys.v1.operator_pb2_grpc import OperatorServiceStub as KeysOperator
 from sealgate.wallet.v1 import market_pb2
@@ -88,6 +89,16 @@ class Cluster:
         )
         return project_id, issued.api_key.secret_key
 
+    async def set_project(self, project_id: str, *, status: str = "", modules: Sequence[str] = ()) -> None:
+        """Changes a project's status, such as PAST_DUE, and its modules, by the operator's method."""
+        await AuthOperator(self.internal["auth"]).SetProjectState(
+            auth_operator.SetProjectStateRequest(
+                project_id=project_id,
+                status=ProjectStatus.Value(f"PROJECT_STATUS_{status or 'UNSPECIFIED'}"),
+                modules=modules,
+            )
+        )
+
     async def tenant(self, *modules: str) -> Tenant:
         """A new project with one account."""
         project_id, key = await self.project(*modules)
@@ -125,11 +136,13 @@ async def run_cluster(
     *,
     rate_limits: Mapping[str, int] = UNLIMITED,
     open_orders_per_wallet_count: int = OPEN_ORDERS_PER_WALLET_COUNT,
+    rate_limit_store: str | None = None,
 ) -> AsyncIterator[Cluster]:
     """Starts everything in `directory` (short, private) and stops it in order at the end.
 
     `rate_limits` has calls a minute by class; without members it is what a deployment has. Unless told
     otherwise nobody is limited: time stands still here, and tests share addresses and credentials.
+    With a `rate_limit_store` the services count there.
     """
     clock = FakeClock()
     ids = CountingIds(clock)
@@ -141,21 +154,16 @@ async def run_cluster(
             "database": {"dsn": dsns[name], "pool_size_count": 6},
             "public": {"address": "127.0.0.1:0"},
             "internal": f"unix:{sockets[name]}",
-            "rate_limits": rate_limits_document(rate_limits),
+            "rate_limits": rate_limits_document(rate_limits) | {"store": rate_limit_store},
         }
         for name in SERVICES
     }
-    passport_keys, session_keys = directory / "passport", directory / "session"
-    create_key(passport_keys, ids.seed(), 0)
-    create_key(session_keys, ids.seed(), 0)
+    key_directories = {f"{use}_key_dir": directory / use for use in ("passport", "session", "browser")}
+    for keys_of_use in key_directories.values():
+        create_key(keys_of_use, ids.seed(), 0)
     auth_target = f"unix:{sockets['auth']}"
     auth_config = AuthConfig.model_validate(
-        common["auth"]
-        | {
-            "passport_key_dir": passport_keys,
-            "session_key_dir": session_keys,
-            "keys_target": f"unix:{sockets['keys']}",
-        }
+        common["auth"] | key_directories | {"keys_target": f"unix:{sockets['keys']}"}
     )
     wallet_target = f"unix:{sockets['wallet']}"
     keys_config = KeysConfig.model_validate(
@@ -180,7 +188,7 @@ async def run_cluster(
         http = await stack.enter_async_context(
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{front.port}",
-                timeout=10,
+                timeout=30,
                 event_hooks={"response": [refuse_undescribed]},
             )
         )

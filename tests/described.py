@@ -27,7 +27,8 @@ METHODS: Final[Mapping[str, Method]] = {
 _PLAIN_HEADERS: Final = frozenset(
     {
         *("content-length", "content-type", "connection", "date", "cache-control"),
-        *("content-security-policy", "x-content-type-options", "referrer-policy"),
+        *("content-security-policy", "x-content-type-options", "referrer-policy", "vary"),
+        *("access-control-allow-origin", "access-control-expose-headers"),
     }
 )
 _ADDRESS: Final = "urn:description"

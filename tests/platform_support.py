@@ -34,9 +34,16 @@ NO_KEY: Final = 'ApiKey realm="sealgate"'
 NO_TOKEN: Final = 'Bearer realm="sealgate"'
 RATE_HEADERS: Final = frozenset(name for name in ANSWER_HEADERS if "ratelimit" in name)
 BAD_TOKEN: Final = 'Bearer realm="sealgate", error="invalid_token"'
+ANY_PAGE: Final = "*"
+"""Instead of a page's origin: the answer is one that every page may read."""
+_OF_NO_ROUTE: Final = frozenset({Code.ROUTE_NOT_FOUND, Code.METHOD_NOT_ALLOWED, Code.HEADERS_TOO_LARGE})
+_EXPOSED: Final = (
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, "
+    "Retry-After, X-Request-Id"
+)
 
-# A look at the server's list of waiting sessions takes well under a millisecond.
-_LOOKS_COUNT: Final = 5_000
+# As long as a busy machine may take until a session is seen to wait.
+_WAIT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +150,12 @@ def refused(
     challenge: str | None = None,
     allow: str | None = None,
     retry_after: str | None = None,
+    page: str | None = None,
 ) -> None:
     """The answer is this refusal, down to the last header and word.
 
-    `paths` are those of the details; `challenge` is WWW-Authenticate, which only a 401 has.
+    `paths` are those of the details; `challenge` is WWW-Authenticate, which only a 401 has; `page` is the
+    one that may read it, which every page may when it is of no route.
     """
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
     message = ERROR_TABLE[Code(code)].message
@@ -169,12 +178,21 @@ def refused(
         "www-authenticate": challenge,
         "allow": allow,
         "retry-after": retry_after,
+        **sharing(ANY_PAGE if Code(code) in _OF_NO_ROUTE else page),
     }
     # The figures of the rate limits have tests of their own; here they are all there or none is.
     assert set(answer.headers) & RATE_HEADERS in (set(), RATE_HEADERS)
     unsaid = RATE_HEADERS | {"date", "connection"}
     headers = {name: value for name, value in answer.headers.items() if name not in unsaid}
     assert headers == {name: value for name, value in expected.items() if value is not None}
+
+
+def sharing(page: str | None) -> dict[str, str]:
+    """What an answer says to browsers: who may read it, and that it depends on who asks."""
+    said = {} if page == ANY_PAGE else {"vary": "Origin"}
+    if page is not None:
+        said |= {"access-control-allow-origin": page, "access-control-expose-headers": _EXPOSED}
+    return said
 
 
 async def raw_exchange(port: int, data: bytes, *, hang_up: bool = False) -> list[httpx.Response]:
@@ -253,14 +271,8 @@ async def usable_address(cluster: Cluster, account_id: str, address: str = "0x" 
 
 
 async def set_project_status(tenant: Tenant, cluster: Cluster, status: str) -> None:
-    """What an operator will have a command for."""
-    await sql(
-        cluster,
-        "auth",
-        "UPDATE project SET status = $2 WHERE project_id = $1",
-        uuid.UUID(tenant.project_id),
-        status,
-    )
+    """What the operator decides of a project."""
+    await cluster.set_project(tenant.project_id, status=status)
 
 
 class Hold:
@@ -271,14 +283,14 @@ class Hold:
 
     async def until_waiting(self, waiting_count: int = 1) -> None:
         """Returns when the server says that at least so many of its sessions wait for a lock."""
-        for _ in range(_LOOKS_COUNT):
-            waiting = await self._watcher.fetchval(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            if waiting >= waiting_count:
-                return
-        raise AssertionError("nobody was seen to wait for the held row")
+        async with asyncio.timeout(_WAIT_SECONDS):
+            while True:
+                waiting = await self._watcher.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                if waiting >= waiting_count:
+                    return
 
 
 @asynccontextmanager
@@ -346,7 +358,7 @@ async def narrow_front(
     front = await edge.app.build(edge.config.load(path), cluster.clock, SystemIds(cluster.clock))
     await front.start()
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{front.port}", timeout=10) as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{front.port}", timeout=30) as http:
             yield http
     finally:
         await front.stop()

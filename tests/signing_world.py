@@ -143,7 +143,7 @@ class Signing:
             request_serializer=type(message).SerializeToString,
             response_deserializer=GetMessageClass(method.descriptor.output_type).FromString,
         )
-        return await stub(message, metadata=metadata, timeout=10)
+        return await stub(message, metadata=metadata, timeout=30)
 
     async def submit(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import grpc
 
-from chassis.errors import Code, SealgateError
+from chassis.errors import Code, SealgateError, invalid
 from chassis.identity import Identity, PassportVerifier
 from chassis.methods import CredentialKind, Effect, Exposure, Method
 from chassis.rpc import context as request_context
@@ -16,10 +16,20 @@ from chassis.rpc.credentials import carries_credential, collect_credential, orig
 from chassis.rpc.errors import Handler
 from chassis.rpc.exchange import Exchanger, passport_of
 from chassis.rpc.limiting import CallLimits
+from chassis.rpc.pages import let_page_read
+from sealgate.common.v1 import passport_pb2
 from sealgate.common.v1.passport_pb2 import PROJECT_STATUS_PAST_DUE
 
 PUBLIC_EXPOSURES: Final = frozenset({Exposure.PUBLIC, Exposure.OPEN})
 INTERNAL_EXPOSURES: Final = frozenset(Exposure)
+
+_BROWSER_MODULE: Final = "browser"
+_BROWSER_SESSION_REFUSALS: Final[Mapping[int, Code]] = {
+    passport_pb2.BROWSER_SESSION_STATE_UNSPECIFIED: Code.SESSION_REQUIRED,
+    passport_pb2.BROWSER_SESSION_STATE_ABSENT: Code.SESSION_REQUIRED,
+    passport_pb2.BROWSER_SESSION_STATE_INVALID: Code.SESSION_INVALID,
+    passport_pb2.BROWSER_SESSION_STATE_EXPIRED: Code.SESSION_EXPIRED,
+}
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _Identify = Callable[[Any, Context, Method], Awaitable[tuple[bytes, Identity]]]
@@ -49,11 +59,13 @@ class AuthenticationStage:
             passport = await self._passport(request, context, method)
             identity = await self._verifier.verify(passport)
             served = request_context.current()
+            if identity.origin_allowed:
+                let_page_read(identity.origin, (identity.origin,))
             try:
                 authorize(method, identity, request)
             except SealgateError:
                 # Not counted, so that what a credential may not do takes nothing from what it may.
-                self._limits.show(method, identity, served.answer_headers)
+                await self._limits.show(method, identity, served.answer_headers)
                 raise
             served.passport, served.identity = passport, identity
             return await handler(request, context)
@@ -91,24 +103,44 @@ def subject_account(method: Method, request: Any) -> str | None:  # noqa: ANN401
 def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa: ANN401
     """Holds a verified identity against a method's row.
 
-    In this order: kind of credential, project state, module, scope, browser channel, subject
-    account. Raises the first refusal.
+    In this order: kind of credential, project state and modules, origin, scope, browser session,
+    subject account. Raises the first refusal.
     """
     if identity.kind not in method.accepts:
         raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED)
+    is_page_write = _is_page_write(method, identity)
+    _refuse_project(method, identity, is_page_write=is_page_write)
+    if identity.browser and not identity.origin_allowed:
+        raise SealgateError(Code.ORIGIN_NOT_ALLOWED)
+    if method.for_pages and not identity.browser:
+        raise invalid("Origin", "must be sent: this is for web pages, and bound to the page's origin")
+    from_project = identity.kind is CredentialKind.PROJECT_KEY
+    if method.scope is not None and not from_project and method.scope not in identity.scopes:
+        raise SealgateError(Code.SCOPE_NOT_GRANTED)
+    if is_page_write and not method.for_pages:
+        refusal = _BROWSER_SESSION_REFUSALS.get(identity.browser_session)
+        if refusal is not None:
+            raise SealgateError(refusal)
+    subject = subject_account(method, request)
+    if subject is not None and subject != str(identity.account_id):
+        raise SealgateError(Code.ACCOUNT_NOT_FOUND, internal="passport is for another account")
+
+
+def _is_page_write(method: Method, identity: Identity) -> bool:
+    """Whether a page changes something with an API key, for which it needs a browser session too."""
+    from_a_page = identity.browser and identity.kind is CredentialKind.ACCOUNT_API_KEY
+    return from_a_page and method.effect is not Effect.READ
+
+
+def _refuse_project(method: Method, identity: Identity, *, is_page_write: bool) -> None:
+    """Raises SUBSCRIPTION_PAST_DUE and MODULE_NOT_ENABLED; what is refused altogether never gets here."""
     if identity.project_status == PROJECT_STATUS_PAST_DUE and method.effect is Effect.WRITE:
         raise SealgateError(Code.SUBSCRIPTION_PAST_DUE)
     if method.module is not None and method.module not in identity.modules:
         raise SealgateError(Code.MODULE_NOT_ENABLED)
-    from_project = identity.kind is CredentialKind.PROJECT_KEY
-    if method.scope is not None and not from_project and method.scope not in identity.scopes:
-        raise SealgateError(Code.SCOPE_NOT_GRANTED)
-    needs_browser_session = identity.browser and identity.kind is CredentialKind.ACCOUNT_API_KEY
-    if needs_browser_session and method.effect is not Effect.READ:
-        raise SealgateError(Code.SESSION_REQUIRED)
-    subject = subject_account(method, request)
-    if subject is not None and subject != str(identity.account_id):
-        raise SealgateError(Code.ACCOUNT_NOT_FOUND, internal="passport is for another account")
+    # Without the module there are no browser sessions, the ones made before included.
+    if is_page_write and _BROWSER_MODULE not in identity.modules:
+        raise SealgateError(Code.MODULE_NOT_ENABLED)
 
 
 def _shown(context: Context) -> tuple[list[tuple[str, str]], list[bytes]]:

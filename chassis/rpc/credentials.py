@@ -20,16 +20,22 @@ CREDENTIAL_HEADERS: Final = {
 # Over HTTP the signature of a request that is signed in its headers.
 _SIGNATURE: Final = "x-signature"
 _AUTHORIZATION: Final = "authorization"
-_READ_HEADERS: Final = frozenset({*CREDENTIAL_HEADERS, _SIGNATURE, _AUTHORIZATION, metadata.ORIGIN})
+_READ_HEADERS: Final = frozenset(
+    {*CREDENTIAL_HEADERS, _SIGNATURE, _AUTHORIZATION, metadata.ORIGIN, metadata.SESSION_TOKEN}
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PresentedCredential:
-    """A credential as it was shown, and the page it was shown from (None: a server)."""
+    """A credential as it was shown, and the page it was shown from (None: a server).
+
+    `session_token` is the browser session that a page showed beside an API key.
+    """
 
     kind: CredentialKind
     text: str
     origin: str | None
+    session_token: str | None = None
 
 
 def carries_credential(headers: Iterable[tuple[str, str]]) -> bool:
@@ -42,7 +48,8 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
 
     Raises CREDENTIAL_AMBIGUOUS for two credentials or a repeated header, SESSION_REQUIRED or
     API_KEY_REQUIRED for none, SESSION_INVALID for an Authorization that is no bearer token. A signature
-    that the method does not take is none, but beside a credential one too many.
+    that the method does not take is none, but beside a credential one too many. A browser session token
+    is none either: it accompanies the API key of a page, and is passed over with anything else.
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -51,6 +58,7 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
                 raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
             found[name] = value
     origin = found.pop(metadata.ORIGIN, None)
+    session_token = found.pop(metadata.SESSION_TOKEN, None)
     if len(found) > 1:
         raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
     found.pop(_SIGNATURE, None)
@@ -58,9 +66,10 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
         only_session = method.accepts == frozenset({CredentialKind.ACCOUNT_SESSION})
         raise SealgateError(Code.SESSION_REQUIRED if only_session else Code.API_KEY_REQUIRED)
     name, value = found.popitem()
-    if name == _AUTHORIZATION:
-        return _bearer(value, origin)
-    return PresentedCredential(CREDENTIAL_HEADERS[name], value.strip(), origin)
+    kind, text = _bearer(value) if name == _AUTHORIZATION else (CREDENTIAL_HEADERS[name], value.strip())
+    if origin is None or session_token is None or kind is not CredentialKind.ACCOUNT_API_KEY:
+        return PresentedCredential(kind, text, origin)
+    return PresentedCredential(kind, text, origin, session_token.strip())
 
 
 def origin_of_signed(headers: Iterable[tuple[str, str]]) -> str | None:
@@ -72,17 +81,17 @@ def origin_of_signed(headers: Iterable[tuple[str, str]]) -> str | None:
     for name, value in headers:
         if name == metadata.ORIGIN:
             origins.append(value)
-        elif name in _READ_HEADERS:
+        elif name in _READ_HEADERS and name != metadata.SESSION_TOKEN:
             raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
     if len(origins) > 1:
         raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
     return origins[0] if origins else None
 
 
-def _bearer(value: str, origin: str | None) -> PresentedCredential:
+def _bearer(value: str) -> tuple[CredentialKind, str]:
     scheme, _, text = value.strip().partition(" ")
     if scheme.lower() != "bearer":
         raise SealgateError(Code.SESSION_INVALID)
     text = text.strip()
     kind = CredentialKind.ACCOUNT_API_KEY if looks_like_api_secret(text) else CredentialKind.ACCOUNT_SESSION
-    return PresentedCredential(kind, text, origin)
+    return kind, text

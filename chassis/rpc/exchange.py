@@ -10,6 +10,7 @@ import grpc
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.limits import REQUEST_DEADLINE_SECONDS
+from chassis.rpc import context as request_context
 from chassis.rpc.client import call
 from chassis.rpc.credentials import PresentedCredential
 from sealgate.auth.v1.identity_pb2 import ExchangeCredentialRequest, ListPassportKeysRequest
@@ -56,9 +57,14 @@ class RemoteExchanger:
     async def exchange(self, credential: PresentedCredential, subject_account_id: str | None) -> bytes:
         """See `Exchanger.exchange`; UNAVAILABLE when auth does not answer."""
         request = exchange_request(credential, subject_account_id)
+        served = request_context.current_or_none()
         try:
             response = await call(
-                self._auth.ExchangeCredential, request, self._clock, at_most_seconds=self._at_most_seconds
+                self._auth.ExchangeCredential,
+                request,
+                self._clock,
+                at_most_seconds=self._at_most_seconds,
+                answer_headers=None if served is None else served.answer_headers,
             )
         except SealgateError as error:
             if error.code is not Code.DEADLINE_EXCEEDED:
@@ -87,4 +93,5 @@ def exchange_request(
         credential=credential.text,
         origin=credential.origin,
         subject_account_id=subject_account_id,
+        session_token=credential.session_token,
     )

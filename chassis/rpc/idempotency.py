@@ -40,8 +40,8 @@ class IdempotencyStage:
     Successes and refusals with status 409 are kept for a day; any other refusal leaves no trace, and
     the next request with the key runs. Fields marked `debug_redact` are never kept: `completions`
     has, by method, what puts them back where that can be done. `by_credential` names the methods
-    that act on the very credential they are called with, where another credential asks for something
-    else.
+    that act on the very credential they are called with, where another credential, or the same one on
+    another page, asks for something else.
     """
 
     def __init__(
@@ -119,11 +119,13 @@ class IdempotencyStage:
 
     def _digest(self, method: Method, identity: Identity, request: Message) -> bytes:
         """What was asked, and how far it could reach: a pinned credential's request is another one."""
+        by_credential = method.full_name in self._by_credential
         return digest_of(
             (
                 method.full_name.encode(),
                 str(identity.subaccount_index).encode(),
-                identity.credential_id.encode() if method.full_name in self._by_credential else b"",
+                identity.credential_id.encode() if by_credential else b"",
+                identity.origin.encode() if by_credential else b"",
                 request.SerializeToString(deterministic=True),
             )
         )

@@ -13,6 +13,7 @@ USER_AGENT: Final = "sealgate-user-agent"
 REFUSAL: Final = "sealgate-refusal-bin"
 REQUEST_ID: Final = "x-request-id"
 ORIGIN: Final = "origin"
+SESSION_TOKEN: Final = "x-session-token"  # noqa: S105  (a header's name, not a secret)
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 
 # What an answer can say beside its message; nothing else of a service's metadata leaves the edge.
@@ -23,6 +24,7 @@ RATE_LIMIT: Final = "ratelimit"
 RATE_LIMIT_POLICY: Final = "ratelimit-policy"
 IDEMPOTENT_REPLAYED: Final = "idempotent-replayed"
 IDEMPOTENT_OMITTED: Final = "idempotent-omitted"
+ALLOW_ORIGIN: Final = "access-control-allow-origin"
 ANSWER_HEADERS: Final = frozenset(
     {
         RATE_LIMIT_LIMIT,
@@ -32,6 +34,7 @@ ANSWER_HEADERS: Final = frozenset(
         RATE_LIMIT_POLICY,
         IDEMPOTENT_REPLAYED,
         IDEMPOTENT_OMITTED,
+        ALLOW_ORIGIN,
     }
 )
 

@@ -41,6 +41,7 @@ from chassis.rpc.envelope import SignedRequest, request_reader
 from chassis.rpc.errors import Handler
 from chassis.rpc.limiting import CallLimits
 from chassis.rpc.outcomes import OutcomeFields, outcome_message
+from chassis.rpc.pages import let_page_read
 from chassis.rpc.signers import KnownSigner, SignerDirectory
 from chassis.signing import (
     Refused,
@@ -129,10 +130,10 @@ class SignedStage:
             try:
                 known = await self._verified(asked)
                 served.identity = _identity(known, served.origin, self._signed.clock.now_ns())
-                refusal = self._refusal(method, known, request, served)
+                refusal = await self._refusal(method, known, request, served)
                 return await runner.answer(asked, known.signer, refusal, lambda: handler(request, context))
             except SealgateError as error:
-                told = self._bad_credentials.answer(error, served.client_address)
+                told = await self._bad_credentials.answer(error, served.client_address)
                 if told is error:
                     raise
                 raise told from None
@@ -147,7 +148,7 @@ class SignedStage:
                 return known
         raise SealgateError(Code.SIGNATURE_INVALID)
 
-    def _refusal(
+    async def _refusal(
         self,
         method: Method,
         known: KnownSigner,
@@ -157,16 +158,16 @@ class SignedStage:
         """Why the account or the key may not do this, or not so often; None when nothing is in the way."""
         identity = request_context.identity()
         try:
-            _refuse_unserved(known, served.origin)
+            _refuse_unserved(known)
             try:
                 if _MODULE not in identity.modules:
                     raise SealgateError(Code.MODULE_NOT_ENABLED)
                 authorize(method, identity, request)
             except SealgateError:
                 # Not counted, so that what a key may not do takes nothing from what it may.
-                self._limits.show(method, identity, served.answer_headers)
+                await self._limits.show(method, identity, served.answer_headers)
                 raise
-            self._limits.take(method, identity, served.answer_headers)
+            await self._limits.take(method, identity, served.answer_headers)
         except SealgateError as refusal:
             return refusal
         return None
@@ -356,6 +357,7 @@ def _identity(known: KnownSigner, origin: str | None, now_ns: int) -> Identity:
         subaccount_index=signer.subaccount_index,
         browser=origin is not None,
         origin=origin or "",
+        origin_allowed=let_page_read(origin, standing.allowed_origins),
         project_status=standing.project_status,
         account_status=standing.account_status,
         account_version=standing.account_version,
@@ -365,8 +367,8 @@ def _identity(known: KnownSigner, origin: str | None, now_ns: int) -> Identity:
     )
 
 
-def _refuse_unserved(known: KnownSigner, origin: str | None) -> None:
-    """Raises the refusal of a project or an account that is not served, or of a page that is not theirs."""
+def _refuse_unserved(known: KnownSigner) -> None:
+    """Raises the refusal of a project or an account that is not served at all."""
     standing = known.standing
     if standing.project_status == PROJECT_STATUS_SUSPENDED:
         raise SealgateError(Code.TENANT_SUSPENDED)
@@ -374,8 +376,6 @@ def _refuse_unserved(known: KnownSigner, origin: str | None) -> None:
         raise SealgateError(Code.SUBSCRIPTION_CANCELLED)
     if standing.account_status == ACCOUNT_STATUS_SUSPENDED:
         raise SealgateError(Code.ACCOUNT_SUSPENDED)
-    if origin is not None and origin not in standing.allowed_origins:
-        raise SealgateError(Code.ORIGIN_NOT_ALLOWED)
 
 
 def _refuse_ended(signer: Signer, sighting: Sighting, now_ns: int) -> None:

@@ -14,9 +14,12 @@ from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.client import open_channel
 from chassis.rpc.idempotency import IdempotencyStage
 from chassis.rpc.server import RpcServer, Service
+from chassis.shared_limits import rate_limiter
 from sealgate.auth.v1 import (
     account_pb2,
     account_pb2_grpc,
+    browser_session_pb2,
+    browser_session_pb2_grpc,
     identity_pb2,
     identity_pb2_grpc,
     operator_pb2,
@@ -34,20 +37,18 @@ from services.auth.config import AuthConfig
 from services.auth.exchange import CredentialExchange
 from services.auth.keys_client import RemoteKeys
 from services.auth.passports import PassportOffice
-from services.auth.replay import Replay, session_method
+from services.auth.replay import METHODS_BY_CREDENTIAL, Replay
 from services.auth.revocation import MassRevocation
 from services.auth.storage import AuthStorage
-from services.auth.tokens import SessionTokens
-from services.auth.transport import (
-    AccountServicer,
-    IdentityServicer,
-    OperatorServicer,
-    ProjectServicer,
-    SessionServicer,
-    SignerServicer,
-    TimeServicer,
-    TokenKeyServicer,
-)
+from services.auth.tokens import BrowserSessionTokens, SessionTokens
+from services.auth.transport.account import AccountServicer
+from services.auth.transport.browser_session import BrowserSessionServicer
+from services.auth.transport.identity import IdentityServicer, TokenKeyServicer
+from services.auth.transport.operator import OperatorServicer
+from services.auth.transport.project import ProjectServicer
+from services.auth.transport.session import SessionServicer
+from services.auth.transport.signer import SignerServicer
+from services.auth.transport.time import TimeServicer
 
 SERVICE_NAME: Final = "auth"
 
@@ -58,7 +59,10 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
     Raises KeyRingError for a key directory that cannot be used.
     """
     passport_ring = FollowedKeyRing(config.passport_key_dir, clock)
-    tokens = SessionTokens(config.audience, FollowedKeyRing(config.session_key_dir, clock), clock)
+    tokens = SessionTokens(config.audience, FollowedKeyRing(config.session_key_dir, clock))
+    browser_tokens = BrowserSessionTokens(
+        config.audience, FollowedKeyRing(config.browser_key_dir, clock), clock
+    )
     database = await create_database(
         config.database.dsn,
         pool_size_count=config.database.pool_size_count,
@@ -67,10 +71,11 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
     store = AuthStorage(database, config.live_sessions_per_account_count)
     keys_channel = open_channel(config.keys_target)
     keys = RemoteKeys(keys_channel, clock)
+    limiter = rate_limiter(config.rate_limits, config.audience, clock)
     office = PassportOffice(
         config.audience,
-        CredentialExchange(tokens, store, keys, clock),
-        BadCredentials(config.rate_limits.bad_credentials_per_minute_count, clock),
+        CredentialExchange(tokens, browser_tokens, store, keys, clock),
+        BadCredentials(config.rate_limits.bad_credentials_per_minute_count, limiter),
         passport_ring,
         clock,
     )
@@ -85,19 +90,21 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
     return RpcServer(
         config,
         [
-            *_services(store, revocation, office, tokens, clock, ids),
+            *_services(store, revocation, tokens, clock, ids),
+            *_token_services(office, tokens, browser_tokens, clock),
             *_signing_services(store, keys, config.audience, clock),
         ],
         clock=clock,
         ids=ids,
         verifier=PassportVerifier(config.audience, clock, own_passport_keys),
         exchanger=office,
+        limiter=limiter,
         closers=[close_keys_channel, database.close],
         idempotency=IdempotencyStage(
             database,
             clock,
-            completions=Replay(store, tokens, revocation).completions(),
-            by_credential=[session_method("ExpireCurrentSession")],
+            completions=Replay(store, tokens, browser_tokens, revocation).completions(),
+            by_credential=METHODS_BY_CREDENTIAL,
         ),
     )
 
@@ -105,12 +112,11 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
 def _services(
     store: AuthStorage,
     revocation: MassRevocation,
-    office: PassportOffice,
     tokens: SessionTokens,
     clock: Clock,
     ids: Ids,
 ) -> list[Service]:
-    """The proto services of projects, accounts and credentials with what implements them."""
+    """The proto services of projects, accounts and sessions with what implements them."""
     return [
         Service(
             project_pb2.DESCRIPTOR.services_by_name["ProjectService"],
@@ -128,19 +134,32 @@ def _services(
             session_pb2_grpc.add_SessionServiceServicer_to_server,
         ),
         Service(
+            operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
+            OperatorServicer(store, clock, ids),
+            operator_pb2_grpc.add_OperatorServiceServicer_to_server,
+        ),
+    ]
+
+
+def _token_services(
+    office: PassportOffice, tokens: SessionTokens, browser_tokens: BrowserSessionTokens, clock: Clock
+) -> list[Service]:
+    """The proto services of passports and tokens with what implements them."""
+    return [
+        Service(
             identity_pb2.DESCRIPTOR.services_by_name["IdentityService"],
             IdentityServicer(office),
             identity_pb2_grpc.add_IdentityServiceServicer_to_server,
         ),
         Service(
             identity_pb2.DESCRIPTOR.services_by_name["TokenKeyService"],
-            TokenKeyServicer(tokens),
+            TokenKeyServicer((tokens, browser_tokens)),
             identity_pb2_grpc.add_TokenKeyServiceServicer_to_server,
         ),
         Service(
-            operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
-            OperatorServicer(store, clock, ids),
-            operator_pb2_grpc.add_OperatorServiceServicer_to_server,
+            browser_session_pb2.DESCRIPTOR.services_by_name["BrowserSessionService"],
+            BrowserSessionServicer(browser_tokens, clock),
+            browser_session_pb2_grpc.add_BrowserSessionServiceServicer_to_server,
         ),
     ]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.errors import Code, SealgateError
 from chassis.ids import parse_uuid
 from chassis.limits import LAST_USED_RESOLUTION_SECONDS
+from chassis.rpc.credentials import PresentedCredential
+from chassis.rpc.pages import let_page_read
 from chassis.secrets import device_key_digest, parse_device_key, parse_secret_key, public_key_of
 from services.auth.bad_keys import BadKeys
+from services.auth.domain.browser_session import ABSENT_BROWSER_SESSION, PageBinding
 from services.auth.domain.exchange import (
     CredentialKind,
     DeadKey,
@@ -18,48 +22,68 @@ from services.auth.domain.exchange import (
     LiveApiKey,
     LiveDeviceKey,
     SessionStanding,
+    WebPage,
     admit_account_key,
     admit_device_key,
     admit_project_key,
     admit_session,
     dead_key_error,
 )
-from services.auth.ports import KeyDirectory, StandingStore, Tokens
+from services.auth.ports import BrowserTokens, KeyDirectory, StandingStore, Tokens
 
+_LiveKey = TypeVar("_LiveKey", LiveApiKey, LiveDeviceKey)
 _RESOLUTION_NS: Final = LAST_USED_RESOLUTION_SECONDS * NANOSECONDS_PER_SECOND
 
 
 class CredentialExchange:
-    """Decides who shows a credential. Nothing it says yes to is remembered."""
+    """Decides who shows a credential. Nothing it says yes to is remembered.
 
-    def __init__(self, tokens: Tokens, store: StandingStore, keys: KeyDirectory, clock: Clock) -> None:
+    As soon as it is known whose a credential is, the pages that it works from may read the answer, also
+    one that refuses it. Those of an API key are its own; others work from those of their project. A
+    project key works from none, but its project's pages may read as much.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        browser_tokens: BrowserTokens,
+        store: StandingStore,
+        keys: KeyDirectory,
+        clock: Clock,
+    ) -> None:
         self._tokens = tokens
+        self._browser_tokens = browser_tokens
         self._store = store
         self._keys = keys
         self._clock = clock
         self._bad_keys = BadKeys(clock)
 
     async def exchange(
-        self, kind: CredentialKind, credential: str, origin: str | None, subject_account_id: str | None
+        self, kind: CredentialKind, shown: PresentedCredential, subject_account_id: str | None
     ) -> Grant:
-        """Who shows `credential` in the header of `kind`, from `origin` if from a page.
+        """Who shows a credential in the header of `kind`.
 
         `subject_account_id` is the account that a project key is to act on; other kinds have their
         own. Raises the refusals listed in `services.auth.domain.exchange`.
         """
         if kind is CredentialKind.ACCOUNT_SESSION:
-            return await self._session(credential, origin)
+            return await self._session(shown)
         if kind is CredentialKind.ACCOUNT_API_KEY:
-            return await self._account_key(credential, origin)
+            return await self._account_key(shown)
         if kind is CredentialKind.DEVICE_KEY:
-            return await self._device_key(credential, origin)
-        return await self._project_key(credential, origin, subject_account_id)
+            return await self._device_key(shown)
+        return await self._project_key(shown, subject_account_id)
 
-    async def _session(self, token: str, origin: str | None) -> Grant:
-        claims = self._tokens.verify(token)
+    async def _session(self, shown: PresentedCredential) -> Grant:
+        claims = self._tokens.verify(shown.text)
         standing = await self._store.session_standing(claims.session_id)
-        grant = admit_session(claims, standing, origin, self._clock.now_ns())
-        return grant if standing is None else await self._touched(grant, standing)
+        page = None
+        if standing is not None and claims.names(standing.session):
+            page = _page(shown.origin, standing.tenant.allowed_origins)
+        grant = admit_session(claims, standing, page, self._clock.now_ns())
+        if standing is None or (page is not None and not page.is_allowed):
+            return grant
+        return await self._touched(grant, standing)
 
     async def _touched(self, grant: Grant, standing: SessionStanding) -> Grant:
         """Notes the use of a session, which moves its idle end, unless that was done within 30 s."""
@@ -71,53 +95,103 @@ class CredentialExchange:
             return grant
         return replace(grant, expires_at_ns=replace(session, last_used_at_ns=last_used_at_ns).expires_at_ns)
 
-    async def _account_key(self, secret: str, origin: str | None) -> Grant:
-        key = await self._live_key(CredentialKind.ACCOUNT_API_KEY, secret)
+    async def _account_key(self, shown: PresentedCredential) -> Grant:
+        key = await self._live_key(CredentialKind.ACCOUNT_API_KEY, shown)
+        page = _page(shown.origin, key.origins)
+        if page is not None and page.is_allowed:
+            page = replace(page, since_ns=key.origins[page.origin])
         standing = await self._store.standing(key.project_id, key.account_id)
-        return admit_account_key(key, standing, origin, self._clock.now_ns())
+        grant = admit_account_key(key, standing, page, self._clock.now_ns())
+        return self._with_browser_session(grant, shown.session_token)
 
-    async def _project_key(self, secret: str, origin: str | None, subject_account_id: str | None) -> Grant:
-        key = await self._live_key(CredentialKind.PROJECT_KEY, secret)
+    def _with_browser_session(self, grant: Grant, token: str | None) -> Grant:
+        """Adds what the token beside a key is worth, from a page where the key itself works."""
+        page, holder = grant.page, grant.holder
+        if page is None or not page.is_allowed or holder is None:
+            return grant
+        if token is None:
+            return replace(grant, browser_session=ABSENT_BROWSER_SESSION)
+        binding = PageBinding(
+            project_id=grant.tenant.project_id,
+            account_id=holder.account_id,
+            account_version=holder.version,
+            public_key=grant.credential_id,
+            origin=page.origin,
+            origin_since_ns=page.since_ns,
+        )
+        return replace(grant, browser_session=self._browser_tokens.judge(token, binding))
+
+    async def _project_key(self, shown: PresentedCredential, subject_account_id: str | None) -> Grant:
+        key = await self._live_key(CredentialKind.PROJECT_KEY, shown)
         subject = None if subject_account_id is None else parse_uuid(subject_account_id)
         standing = await self._store.standing(key.project_id, subject)
+        page = None
+        if shown.origin is not None and standing is not None:
+            let_page_read(shown.origin, standing.tenant.allowed_origins)
+            page = WebPage(shown.origin, is_allowed=False)
         return admit_project_key(
             key,
             standing,
             names_subject=subject_account_id is not None,
-            origin=origin,
+            page=page,
             now_ns=self._clock.now_ns(),
         )
 
-    async def _device_key(self, text: str, origin: str | None) -> Grant:
-        key = await self._live_device_key(text)
+    async def _device_key(self, shown: PresentedCredential) -> Grant:
+        key = await self._live_device_key(shown)
         standing = await self._store.standing(key.project_id, key.account_id)
-        return admit_device_key(key, standing, origin, self._clock.now_ns())
+        page = None if standing is None else _page(shown.origin, standing.tenant.allowed_origins)
+        return admit_device_key(key, standing, page, self._clock.now_ns())
 
-    async def _live_device_key(self, text: str) -> LiveDeviceKey:
+    async def _live_device_key(self, shown: PresentedCredential) -> LiveDeviceKey:
         """The device key behind its text, asked in the order of `_live_key`."""
-        secret = parse_device_key(text)
+        secret = parse_device_key(shown.text)
         if secret is None:
             raise SealgateError(Code.API_KEY_INVALID)
-        self._refuse_remembered(CredentialKind.DEVICE_KEY, secret)
-        answer = await self._keys.resolve_device(device_key_digest(secret))
-        if isinstance(answer, DeadKey):
-            self._bad_keys.remember(CredentialKind.DEVICE_KEY, secret, answer)
-            raise dead_key_error(answer)
-        return answer
+        return await self._unless_dead(
+            CredentialKind.DEVICE_KEY,
+            secret,
+            shown.origin,
+            lambda: self._keys.resolve_device(device_key_digest(secret)),
+        )
 
-    async def _live_key(self, kind: CredentialKind, secret: str) -> LiveApiKey:
+    async def _live_key(self, kind: CredentialKind, shown: PresentedCredential) -> LiveApiKey:
         """The key behind a secret, cheapest question first: shape, memory, then the keys service."""
-        seed = parse_secret_key(secret)
+        seed = parse_secret_key(shown.text)
         if seed is None:
             raise SealgateError(Code.API_KEY_INVALID)
-        self._refuse_remembered(kind, seed)
-        answer = await self._keys.resolve(public_key_of(seed), kind)
-        if isinstance(answer, DeadKey):
-            self._bad_keys.remember(kind, seed, answer)
-            raise dead_key_error(answer)
-        return answer
+        return await self._unless_dead(
+            kind, seed, shown.origin, lambda: self._keys.resolve(public_key_of(seed), kind)
+        )
 
-    def _refuse_remembered(self, kind: CredentialKind, secret: bytes) -> None:
-        remembered = self._bad_keys.recall(kind, secret)
-        if remembered is not None:
-            raise dead_key_error(remembered)
+    async def _unless_dead(
+        self,
+        kind: CredentialKind,
+        secret: bytes,
+        origin: str | None,
+        ask: Callable[[], Awaitable[DeadKey | _LiveKey]],
+    ) -> _LiveKey:
+        """What `ask` answers, unless it is remembered or answered that the key is dead."""
+        dead = self._bad_keys.recall(kind, secret)
+        if dead is None:
+            answer = await ask()
+            if not isinstance(answer, DeadKey):
+                return answer
+            dead = answer
+            self._bad_keys.remember(kind, secret, dead)
+        raise await self._refusal(kind, dead, origin)
+
+    async def _refusal(self, kind: CredentialKind, dead: DeadKey, origin: str | None) -> SealgateError:
+        """Why a dead key is refused, which the pages that it worked from may read."""
+        if origin is not None and dead.project_id is not None:
+            origins = dead.origins
+            if kind is not CredentialKind.ACCOUNT_API_KEY:
+                standing = await self._store.standing(dead.project_id, None)
+                origins = () if standing is None else standing.tenant.allowed_origins
+            let_page_read(origin, origins)
+        return dead_key_error(dead.state)
+
+
+def _page(origin: str | None, origins: Collection[str]) -> WebPage | None:
+    """The page that a credential with `origins` is shown from, which may read the answer if it is listed."""
+    return None if origin is None else WebPage(origin, is_allowed=let_page_read(origin, origins))

@@ -15,12 +15,12 @@ from sealgate.common.v1 import method_rule_pb2
 from sealgate.keys.v1 import resolution_pb2 as resolution
 from sealgate.keys.v1.resolution_pb2_grpc import ResolutionServiceStub
 from sealgate.keys.v1.signer_facts_pb2 import SignerFacts
-from services.auth.domain.exchange import CredentialKind, DeadKey, LiveApiKey, LiveDeviceKey
+from services.auth.domain.exchange import CredentialKind, DeadKey, DeadState, LiveApiKey, LiveDeviceKey
 
 _DEAD: Final = {
-    resolution.API_KEY_STATE_UNKNOWN: DeadKey.UNKNOWN,
-    resolution.API_KEY_STATE_REVOKED: DeadKey.REVOKED,
-    resolution.API_KEY_STATE_EXPIRED: DeadKey.EXPIRED,
+    resolution.API_KEY_STATE_UNKNOWN: DeadState.UNKNOWN,
+    resolution.API_KEY_STATE_REVOKED: DeadState.REVOKED,
+    resolution.API_KEY_STATE_EXPIRED: DeadState.EXPIRED,
 }
 _KINDS: Final = {
     CredentialKind.PROJECT_KEY: method_rule_pb2.CREDENTIAL_KIND_PROJECT_KEY,
@@ -40,14 +40,16 @@ class RemoteKeys:
         request = resolution.ResolveApiKeyRequest(public_key=public_key, kind=_KINDS[kind])
         found = await call(self._keys.ResolveApiKey, request, self._clock)
         dead = _DEAD.get(found.state)
-        return _live(public_key, found) if dead is None else dead
+        if dead is None:
+            return _live(public_key, found)
+        return DeadKey(dead, _id_or_none(found.project_id), tuple(found.origins))
 
     async def resolve_device(self, digest: bytes) -> DeadKey | LiveDeviceKey:
         """See `KeyDirectory.resolve_device`."""
         request = resolution.ResolveDeviceKeyRequest(digest=digest)
         found = await call(self._keys.ResolveDeviceKey, request, self._clock)
         dead = _DEAD.get(found.state)
-        return _live_device(found) if dead is None else dead
+        return _live_device(found) if dead is None else DeadKey(dead, _id_or_none(found.project_id))
 
     async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
         """See `KeyDirectory.signer_facts`."""
@@ -63,15 +65,18 @@ class RemoteKeys:
 
 def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApiKey:
     _refuse_unknown_state(found.state)
+    if len(found.origins) != len(found.origins_since_ns):
+        raise SealgateError(Code.INTERNAL, internal="keys answered origins without their times")
     return LiveApiKey(
         public_text=public_key_text(public_key),
         project_id=uuid.UUID(found.project_id),
-        account_id=uuid.UUID(found.account_id) if found.account_id else None,
+        account_id=_id_or_none(found.account_id),
         scopes=tuple(found.scopes),
-        origins=tuple(found.origins),
+        origins=dict(zip(found.origins, found.origins_since_ns, strict=True)),
         subaccount_index=found.subaccount_index if found.HasField("subaccount_index") else None,
         expires_at_ns=found.expires_at_ns if found.HasField("expires_at_ns") else None,
         retires_at_ns=found.retires_at_ns if found.HasField("retires_at_ns") else None,
+        limits=tuple((limit.rate_class, limit.per_minute_count) for limit in found.limits),
     )
 
 
@@ -84,6 +89,10 @@ def _live_device(found: resolution.ResolveDeviceKeyResponse) -> LiveDeviceKey:
         subaccount_index=found.subaccount_index if found.HasField("subaccount_index") else None,
         expires_at_ns=found.expires_at_ns,
     )
+
+
+def _id_or_none(text: str) -> uuid.UUID | None:
+    return uuid.UUID(text) if text else None
 
 
 def _refuse_unknown_state(state: int) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from sealgate.keys.v1.signer_facts_pb2 import SignerFacts
 from services.auth.domain.account import Account, AccountStatus
 from services.auth.domain.audit import Act
+from services.auth.domain.browser_session import BrowserSession, PageBinding
 from services.auth.domain.exchange import (
     CredentialKind,
     DeadKey,
@@ -20,7 +21,7 @@ from services.auth.domain.exchange import (
     Standing,
     Tenant,
 )
-from services.auth.domain.project import Project, ProjectChange
+from services.auth.domain.project import Project, ProjectChange, StateChange
 from services.auth.domain.session import Birth, Session
 from services.auth.domain.token import TokenClaims
 
@@ -54,6 +55,13 @@ class ProjectStore(Protocol):
 
     async def update_project(self, project_id: uuid.UUID, change: ProjectChange, act: Act) -> Project:
         """The project after a change; raises PROJECT_NOT_FOUND."""
+        ...
+
+    async def set_project_state(self, project_id: uuid.UUID, change: StateChange, act: Act) -> Project:
+        """The project in its new state; raises PROJECT_NOT_FOUND.
+
+        What is so already is no change, and leaves no audit row.
+        """
         ...
 
     async def list_projects(self, page: Page) -> list[Project]:
@@ -168,6 +176,14 @@ class KeyDirectory(Protocol):
         ...
 
 
+class PublishedKeys(Protocol):
+    """Whatever signs tokens that others verify too."""
+
+    def json_web_keys(self) -> Sequence[Mapping[str, str]]:
+        """The public keys that verify tokens (RFC 7517)."""
+        ...
+
+
 class Tokens(Protocol):
     """Session tokens."""
 
@@ -176,9 +192,20 @@ class Tokens(Protocol):
         ...
 
     def verify(self, token: str) -> TokenClaims:
-        """Which session a token names; raises SESSION_INVALID, SESSION_EXPIRED."""
+        """Which session a token names, also past its end.
+
+        Raises SESSION_INVALID for anything that this deployment did not sign as a session token.
+        """
         ...
 
-    def json_web_keys(self) -> Sequence[Mapping[str, str]]:
-        """The public keys that verify tokens (RFC 7517)."""
+
+class BrowserTokens(Protocol):
+    """Browser session tokens."""
+
+    def sign(self, binding: PageBinding, began_at_seconds: int) -> str:
+        """The token of a browser session that began then (Unix seconds), the same every time."""
+        ...
+
+    def judge(self, token: str, binding: PageBinding) -> BrowserSession:
+        """Whether a token is good for a request now, as `binding` says whose that is."""
         ...

@@ -24,6 +24,14 @@ SET name = coalesce($2, name),
 WHERE project_id = $1
 RETURNING *;
 
+-- name: lock_project
+-- One project, held so that what the operator changes is told from what is so already.
+SELECT * FROM project WHERE project_id = $1 FOR NO KEY UPDATE;
+
+-- name: set_project_state
+-- What the operator decides of a project.
+UPDATE project SET status = $2, modules = $3, updated_at_ns = $4 WHERE project_id = $1 RETURNING *;
+
 -- name: list_projects
 -- All projects, oldest first: the ids begin with their time.
 SELECT * FROM project ORDER BY project_id LIMIT $1 OFFSET $2;

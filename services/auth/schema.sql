@@ -106,6 +106,8 @@ CREATE TABLE audit (
   CONSTRAINT audit_action_is_known CHECK (
     action IN (
       'PROJECT_CREATED', 'PROJECT_UPDATED',
+      'PROJECT_ACTIVATED', 'PROJECT_MARKED_PAST_DUE', 'PROJECT_SUSPENDED', 'PROJECT_CANCELLED',
+      'PROJECT_MODULES_SET',
       'ACCOUNT_CREATED', 'ACCOUNT_METADATA_REPLACED', 'ACCOUNT_SUSPENDED', 'ACCOUNT_ACTIVATED',
       'SESSION_CREATED', 'SESSION_REFRESHED', 'SESSION_EXPIRED', 'SESSIONS_EXPIRED'
     )
@@ -140,8 +142,9 @@ CREATE INDEX idempotency_by_age ON idempotency (created_at_ns);
 -- The serving role removes nothing but answers, changes only what can change, and can add to the audit but neither
 -- read nor rewrite it.
 GRANT SELECT, INSERT ON project, account, session TO sealgate_auth;
-GRANT UPDATE (name, allowed_origins, idle_timeout_seconds, absolute_cap_seconds, updated_at_ns)
-  ON project TO sealgate_auth;
+GRANT UPDATE (
+  name, status, modules, allowed_origins, idle_timeout_seconds, absolute_cap_seconds, updated_at_ns
+) ON project TO sealgate_auth;
 GRANT UPDATE (metadata, status, version, updated_at_ns) ON account TO sealgate_auth;
 GRANT UPDATE (last_used_at_ns, ended_at_ns, end_reason, successor_id) ON session TO sealgate_auth;
 GRANT INSERT ON audit TO sealgate_auth;

@@ -16,7 +16,7 @@ from chassis.limits import LAST_USED_RESOLUTION_SECONDS
 from services.auth.domain.account import Account, AccountStatus, refuse_suspended
 from services.auth.domain.audit import Act, Action
 from services.auth.domain.exchange import Holder, SessionStanding, Standing, Tenant
-from services.auth.domain.project import Project, ProjectChange, ProjectStatus, SessionPolicy
+from services.auth.domain.project import Project, ProjectChange, ProjectStatus, SessionPolicy, StateChange
 from services.auth.domain.session import (
     Birth,
     EndReason,
@@ -31,6 +31,8 @@ _queries = load_queries(Path(__file__).with_name("queries.sql"))
 _INSERT_PROJECT: Final = _queries.insert_project
 _FIND_PROJECT: Final = _queries.find_project
 _UPDATE_PROJECT: Final = _queries.update_project
+_LOCK_PROJECT: Final = _queries.lock_project
+_SET_PROJECT_STATE: Final = _queries.set_project_state
 _LIST_PROJECTS: Final = _queries.list_projects
 _INSERT_ACCOUNT: Final = _queries.insert_account
 _FIND_ACCOUNT: Final = _queries.find_account
@@ -54,6 +56,12 @@ _FIND_ACCOUNT_STANDING: Final = _queries.find_account_standing
 _TOUCH_SESSION: Final = _queries.touch_session
 _INSERT_AUDIT: Final = _queries.insert_audit
 
+_STATUS_ACTIONS: Final = {
+    ProjectStatus.ACTIVE: Action.PROJECT_ACTIVATED,
+    ProjectStatus.PAST_DUE: Action.PROJECT_MARKED_PAST_DUE,
+    ProjectStatus.SUSPENDED: Action.PROJECT_SUSPENDED,
+    ProjectStatus.CANCELLED: Action.PROJECT_CANCELLED,
+}
 _RESOLUTION_NS: Final = LAST_USED_RESOLUTION_SECONDS * NANOSECONDS_PER_SECOND
 
 
@@ -100,6 +108,20 @@ class AuthStorage:
             project = _project(row)
             await _audit(tx, Action.PROJECT_UPDATED, act, project_id)
         return project
+
+    async def set_project_state(self, project_id: uuid.UUID, change: StateChange, act: Act) -> Project:
+        """See `ProjectStore.set_project_state`."""
+        async with self._database.transaction() as tx:
+            before = _project(await tx.fetchrow(_LOCK_PROJECT, project_id))
+            status, modules = change.status or before.status, change.modules or before.modules
+            if (status, modules) == (before.status, before.modules):
+                return before
+            row = await tx.fetchrow(_SET_PROJECT_STATE, project_id, status.value, list(modules), act.at_ns)
+            if status is not before.status:
+                await _audit(tx, _STATUS_ACTIONS[status], act, project_id)
+            if modules != before.modules:
+                await _audit(tx, Action.PROJECT_MODULES_SET, act, project_id)
+        return _project(row)
 
     async def list_projects(self, page: Page) -> list[Project]:
         """See `ProjectStore.list_projects`."""

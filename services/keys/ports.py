@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.keys.domain.api_key import ApiKey, KeyRights, Owner
+from services.keys.domain.api_key import ApiKey, KeyLimits, KeyRights, Owner
 from services.keys.domain.authority import Act
 from services.keys.domain.changes import RightsChange
 
@@ -41,10 +41,17 @@ class KeyStore(Protocol):
         """
         ...
 
+    async def limit(self, public_key: bytes, limits: KeyLimits, act: Act) -> None:
+        """Gives a key of whichever owner new limits, in the place of all that it had.
+
+        Raises API_KEY_NOT_FOUND for an unknown or an ended one.
+        """
+        ...
+
     async def rotate(
         self, owner: Owner, public_key: bytes, successor: bytes, overlap_ns: int, act: Act
     ) -> ApiKey:
-        """Adds the key `successor` with the rights of `public_key`, which works for `overlap_ns` more.
+        """Adds the key `successor` with what `public_key` may do, which works for `overlap_ns` more.
 
         Raises API_KEY_NOT_FOUND for another owner's or a deleted one; what `refuse_gain` raises of the
         act and `refuse_rotation` of the key; KEY_LIMIT_REACHED where both would work and the owner is at

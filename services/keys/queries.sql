@@ -28,9 +28,11 @@ WHERE owner_id = $1 AND kind = $2 AND ended_at_ns IS NULL
 -- A new key.
 INSERT INTO api_key (
   public_key, owner_id, kind, project_id, account_id, name, scopes, origins, subaccount_index,
-  expires_at_ns, created_at_ns, updated_at_ns, created_by_kind, created_by_id, session_public_key
+  expires_at_ns, created_at_ns, updated_at_ns, created_by_kind, created_by_id, session_public_key,
+  origins_since_ns, read_per_minute_count, write_per_minute_count, order_per_minute_count,
+  browser_session_per_minute_count
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14);
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 
 -- name: list_keys
 -- The owner's keys that were neither ended nor rotated out by $3, oldest first. Of more than $4 those that expired by $3 are left
@@ -38,7 +40,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14);
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
   expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
-  replaced_by, retires_at_ns, session_public_key
+  replaced_by, retires_at_ns, session_public_key, origins_since_ns,
+  read_per_minute_count, write_per_minute_count, order_per_minute_count, browser_session_per_minute_count
 FROM (
   SELECT * FROM api_key
   WHERE owner_id = $1 AND kind = $2 AND ended_at_ns IS NULL
@@ -53,7 +56,8 @@ ORDER BY issue_number;
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
   expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
-  replaced_by, retires_at_ns, session_public_key
+  replaced_by, retires_at_ns, session_public_key, origins_since_ns,
+  read_per_minute_count, write_per_minute_count, order_per_minute_count, browser_session_per_minute_count
 FROM api_key
 WHERE public_key = $1 AND owner_id = $2 AND kind = $3 AND ended_at_ns IS NULL
   AND (retires_at_ns IS NULL OR retires_at_ns > $4);
@@ -64,13 +68,21 @@ WHERE public_key = $1 AND owner_id = $2 AND kind = $3 AND ended_at_ns IS NULL
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
   expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
-  replaced_by, retires_at_ns, session_public_key
+  replaced_by, retires_at_ns, session_public_key, origins_since_ns,
+  read_per_minute_count, write_per_minute_count, order_per_minute_count, browser_session_per_minute_count
 FROM api_key
 WHERE public_key = $1 AND owner_id = $2 AND kind = $3 AND (end_reason IS NULL OR end_reason = 'ROTATED');
 
 -- name: update_key
 -- New rights of a key; read and written under the owner's lock.
-UPDATE api_key SET name = $2, scopes = $3, origins = $4, updated_at_ns = $5
+UPDATE api_key SET name = $2, scopes = $3, origins = $4, origins_since_ns = $5, updated_at_ns = $6
+WHERE public_key = $1;
+
+-- name: limit_key
+-- New limits of a key in the place of all that it had; written under the owner's lock.
+UPDATE api_key SET
+  read_per_minute_count = $2, write_per_minute_count = $3, order_per_minute_count = $4,
+  browser_session_per_minute_count = $5
 WHERE public_key = $1;
 
 -- name: retire_key
@@ -94,7 +106,8 @@ WHERE public_key = $1 AND ended_at_ns IS NULL;
 SELECT
   public_key, project_id, account_id, name, scopes, origins, subaccount_index,
   expires_at_ns, created_at_ns, updated_at_ns, last_used_at_ns, ended_at_ns,
-  replaced_by, retires_at_ns, session_public_key
+  replaced_by, retires_at_ns, session_public_key, origins_since_ns,
+  read_per_minute_count, write_per_minute_count, order_per_minute_count, browser_session_per_minute_count
 FROM api_key WHERE public_key = $1;
 
 -- name: note_use

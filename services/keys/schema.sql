@@ -108,6 +108,13 @@ CREATE TABLE api_key (
   retires_at_ns bigint,
   -- The session key that it came from, which a rotation hands on; it can end with that.
   session_public_key bytea,
+  -- Since when it has each of `origins` without a break; newer than all that it ever had when it got it.
+  origins_since_ns bigint[] NOT NULL,
+  -- Limits of its own; NULL is what is configured for all.
+  read_per_minute_count integer,
+  write_per_minute_count integer,
+  order_per_minute_count integer,
+  browser_session_per_minute_count integer,
   CONSTRAINT api_key_pkey PRIMARY KEY (public_key),
   CONSTRAINT api_key_owner_fkey FOREIGN KEY (owner_id, kind) REFERENCES owner (owner_id, kind),
   CONSTRAINT api_key_public_key_is_ed25519 CHECK (octet_length(public_key) = 32),
@@ -133,6 +140,18 @@ CREATE TABLE api_key (
   -- A page that shows its key to everybody must not show them the way to the money.
   CONSTRAINT api_key_with_origins_is_harmless CHECK (
     cardinality(origins) = 0 OR NOT scopes && ARRAY['keys:write', 'withdrawals:write']
+  ),
+  CONSTRAINT api_key_origins_have_their_since CHECK (
+    cardinality(origins_since_ns) = cardinality(origins) AND array_position(origins_since_ns, NULL) IS NULL
+  ),
+  CONSTRAINT api_key_origins_came_with_a_change CHECK (
+    created_at_ns <= ALL (origins_since_ns) AND updated_at_ns >= ALL (origins_since_ns)
+  ),
+  CONSTRAINT api_key_read_limit_range CHECK (read_per_minute_count BETWEEN 1 AND 1000000),
+  CONSTRAINT api_key_write_limit_range CHECK (write_per_minute_count BETWEEN 1 AND 1000000),
+  CONSTRAINT api_key_order_limit_range CHECK (order_per_minute_count BETWEEN 1 AND 1000000),
+  CONSTRAINT api_key_browser_session_limit_range CHECK (
+    browser_session_per_minute_count BETWEEN 1 AND 1000000
   ),
   CONSTRAINT api_key_subaccount_counts_from_zero CHECK (subaccount_index >= 0),
   CONSTRAINT api_key_expires_after_creation CHECK (expires_at_ns > created_at_ns),
@@ -160,6 +179,31 @@ CREATE TABLE api_key (
     end_reason <> 'ROTATED' OR (retires_at_ns IS NOT NULL AND ended_at_ns = retires_at_ns)
   )
 );
+
+-- The times of a key's changes only rise, so that what a change brings is newer than all that was there.
+CREATE TRIGGER api_key_changes_count_on BEFORE UPDATE ON api_key
+  FOR EACH ROW WHEN (NEW.updated_at_ns < OLD.updated_at_ns) EXECUTE FUNCTION refuse();
+
+-- An origin that a key has, has had its since all along; one that it gets, or gets back, has a new one.
+CREATE FUNCTION check_origins_since() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (
+    SELECT FROM unnest(NEW.origins, NEW.origins_since_ns) AS present (origin, since_ns)
+    WHERE since_ns <= OLD.updated_at_ns AND (origin, since_ns) NOT IN (
+      SELECT earlier.origin, earlier.since_ns
+      FROM unnest(OLD.origins, OLD.origins_since_ns) AS earlier (origin, since_ns)
+    )
+  ) THEN
+    RAISE EXCEPTION 'an origin of key % has a since that is not its own', encode(NEW.public_key, 'hex')
+      USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME;
+  END IF;
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER api_key_origins_since_are_new BEFORE UPDATE ON api_key
+  FOR EACH ROW WHEN (
+    NEW.origins IS DISTINCT FROM OLD.origins OR NEW.origins_since_ns IS DISTINCT FROM OLD.origins_since_ns
+  ) EXECUTE FUNCTION check_origins_since();
 
 -- An owner's keys that were not ended: for the list and for the cap.
 CREATE INDEX api_key_open_of_owner ON api_key (owner_id, kind, issue_number) WHERE ended_at_ns IS NULL;
@@ -238,7 +282,7 @@ CREATE TABLE audit (
   CONSTRAINT audit_pkey PRIMARY KEY (audit_id),
   CONSTRAINT audit_action_is_known CHECK (
     action IN (
-      'KEY_ISSUED', 'KEY_CHANGED', 'KEY_ROTATED', 'KEY_DELETED', 'ACCOUNT_FENCED',
+      'KEY_ISSUED', 'KEY_CHANGED', 'KEY_LIMITED', 'KEY_ROTATED', 'KEY_DELETED', 'ACCOUNT_FENCED',
       'MASTER_KEY_REGISTERED', 'MASTER_KEY_ADDED', 'MASTER_KEY_REMOVED',
       'SESSION_KEY_MINTED', 'SESSION_KEY_REVOKED',
       'DEVICE_KEY_ISSUED', 'DEVICE_KEY_DELETED'
@@ -407,7 +451,9 @@ REVOKE EXECUTE ON FUNCTION maintain_requests(bigint) FROM PUBLIC;
 GRANT SELECT, INSERT ON owner, api_key TO sealgate_keys;
 GRANT UPDATE (minimum_account_version) ON owner TO sealgate_keys;
 GRANT UPDATE (
-  name, scopes, origins, updated_at_ns, last_used_at_ns, ended_at_ns, end_reason, replaced_by, retires_at_ns
+  name, scopes, origins, updated_at_ns, last_used_at_ns, ended_at_ns, end_reason, replaced_by, retires_at_ns,
+  origins_since_ns, read_per_minute_count, write_per_minute_count, order_per_minute_count,
+  browser_session_per_minute_count
 ) ON api_key TO sealgate_keys;
 GRANT INSERT ON audit TO sealgate_keys;
 -- A record is removed and never changed: the right to update is what locking one asks for.

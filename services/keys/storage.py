@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,16 @@ from chassis.db.tx import Database, Transaction
 from chassis.errors import Code, SealgateError
 from chassis.limits import API_KEYS_LISTED_COUNT
 from chassis.secrets import public_key_text
-from services.keys.domain.api_key import LAST_USED_RESOLUTION_NS, ApiKey, KeyRights, Owner, OwnerKind
+from services.keys.domain.api_key import (
+    LAST_USED_RESOLUTION_NS,
+    ApiKey,
+    KeyLimits,
+    KeyRights,
+    Owner,
+    OwnerKind,
+)
 from services.keys.domain.authority import Act, refuse_gain
-from services.keys.domain.changes import RightsChange, changed_rights, delta
+from services.keys.domain.changes import RightsChange, changed_key, changed_rights, delta
 from services.keys.domain.rotation import refuse_rotation
 from services.keys.storage_acts import lock_new_owner, lock_owner, write_audit
 
@@ -29,6 +36,7 @@ _LIST_KEYS: Final = _queries.list_keys
 _FIND_OPEN_KEY: Final = _queries.find_open_key
 _FIND_UNDELETED_KEY: Final = _queries.find_undeleted_key
 _UPDATE_KEY: Final = _queries.update_key
+_LIMIT_KEY: Final = _queries.limit_key
 _RETIRE_KEY: Final = _queries.retire_key
 _END_RETIRED_KEYS: Final = _queries.end_retired_keys
 _END_KEY: Final = _queries.end_key
@@ -53,7 +61,7 @@ class KeyStorage:
         session_public_key: bytes | None = None,
     ) -> ApiKey:
         """See `KeyStore.issue`."""
-        key = _new_key(owner, public_key, rights, act, session_public_key)
+        key = _new_key(owner, public_key, rights, act, session_public_key, KeyLimits())
         async with self._database.transaction() as tx:
             fence = await lock_new_owner(tx, owner)
             refuse_gain(act, rights.scopes, fence)
@@ -81,19 +89,31 @@ class KeyStorage:
             difference = delta(key.rights, rights)
             if difference.widens:
                 refuse_gain(act, difference.added_scopes, fence)
-            # Another replica's clock may be ahead of ours; a key is never older than it was.
-            changed = replace(key, rights=rights, updated_at_ns=max(act.at_ns, key.updated_at_ns))
+            changed = changed_key(key, rights, act.at_ns)
             await tx.execute(
                 _UPDATE_KEY,
                 public_key,
                 rights.name,
                 list(rights.scopes),
                 list(rights.origins),
+                list(changed.origins_since_ns),
                 changed.updated_at_ns,
             )
             facts = {"name": rights.name, **asdict(difference)}
             await _audit_key(tx, act, "KEY_CHANGED", owner, public_key, facts)
         return changed
+
+    async def limit(self, public_key: bytes, limits: KeyLimits, act: Act) -> None:
+        """See `KeyStore.limit`; what changes nothing leaves no trace."""
+        async with self._database.transaction() as tx:
+            # Whose it is never changes, and tells which lock to take before the key is really read.
+            owner = _found(await tx.fetchrow(_RESOLVE_KEY, public_key)).owner
+            await lock_owner(tx, owner)
+            key = await _open_key(tx, owner, public_key, act.at_ns)
+            if limits == key.limits:
+                return
+            await tx.execute(_LIMIT_KEY, public_key, *astuple(limits))
+            await _audit_key(tx, act, "KEY_LIMITED", owner, public_key, asdict(limits))
 
     async def rotate(
         self, owner: Owner, public_key: bytes, successor: bytes, overlap_ns: int, act: Act
@@ -109,7 +129,7 @@ class KeyStorage:
             counts = overlap_ns > 0
             if counts and await _live_count(tx, owner, act.at_ns) >= self._keys_per_owner_count:
                 raise SealgateError(Code.KEY_LIMIT_REACHED)
-            key = _new_key(owner, successor, old.rights, act, old.session_public_key)
+            key = _new_key(owner, successor, old.rights, act, old.session_public_key, old.limits)
             await _insert_key(tx, key, act)
             await tx.execute(_RETIRE_KEY, public_key, successor, retires_at_ns)
             await tx.execute(_END_RETIRED_KEYS, owner.owner_id, owner.kind, act.at_ns)
@@ -152,7 +172,12 @@ async def _live_count(tx: Transaction, owner: Owner, now_ns: int) -> int:
 
 
 def _new_key(
-    owner: Owner, public_key: bytes, rights: KeyRights, act: Act, session_public_key: bytes | None
+    owner: Owner,
+    public_key: bytes,
+    rights: KeyRights,
+    act: Act,
+    session_public_key: bytes | None,
+    limits: KeyLimits,
 ) -> ApiKey:
     return ApiKey(
         public_key,
@@ -163,6 +188,8 @@ def _new_key(
         last_used_at_ns=None,
         ended_at_ns=None,
         session_public_key=session_public_key,
+        origins_since_ns=(act.at_ns,) * len(rights.origins),
+        limits=limits,
     )
 
 
@@ -193,6 +220,8 @@ async def _insert_key(tx: Transaction, key: ApiKey, act: Act) -> None:
         act.actor_kind,
         act.actor_id,
         key.session_public_key,
+        list(key.origins_since_ns),
+        *astuple(key.limits),
     )
 
 
@@ -220,4 +249,11 @@ def _key(row: asyncpg.Record) -> ApiKey:
         replaced_by=row["replaced_by"],
         retires_at_ns=row["retires_at_ns"],
         session_public_key=row["session_public_key"],
+        origins_since_ns=tuple(row["origins_since_ns"]),
+        limits=KeyLimits(
+            read_per_minute_count=row["read_per_minute_count"],
+            write_per_minute_count=row["write_per_minute_count"],
+            order_per_minute_count=row["order_per_minute_count"],
+            browser_session_per_minute_count=row["browser_session_per_minute_count"],
+        ),
     )

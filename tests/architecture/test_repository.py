@@ -123,7 +123,7 @@ def test_commands_of_make_help_exist() -> None:
             [make, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
         )
 
-    offered = re.findall(r"^  make ([a-z]+) ", ask("help").stdout, re.MULTILINE)
+    offered = re.findall(r"^  make ([a-z-]+) ", ask("help").stdout, re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     [phony] = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert sorted({*offered, "help"}) == sorted(phony.split())

@@ -153,7 +153,7 @@ def test_service_has_the_files_that_every_service_has(service: str) -> None:
     expected = {"README.md", "app.py", "config.py", "domain", "ports.py", "storage.py"}
     expected |= {"queries.sql", "schema.sql", "migrations"}
     assert expected - names == set()
-    assert "transport.py" in names or (directory / "transport" / "__init__.py").exists()
+    assert (directory / "transport" / "__init__.py").exists()
     assert (directory / "migrations" / "0001_initial.sql").exists()
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import threading
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +23,10 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2_grpc
 
 from chassis.clock import SystemClock
-from chassis.errors import SealgateError
+from chassis.errors import ERROR_TABLE, Code, Detail, SealgateError
 from chassis.ids import SystemIds
 from chassis.log import JsonFormatter
+from chassis.rpc.context import RequestContext, enter
 from chassis.rpc.errors import abort_with, error_from_status
 from chassis.rpc.metadata import REFUSAL
 from edge.app import Edge, build
@@ -32,6 +34,8 @@ from edge.config import SERVICES, bootstrap, load
 from sealgate.auth.v1 import (
     account_pb2,
     account_pb2_grpc,
+    browser_session_pb2,
+    browser_session_pb2_grpc,
     identity_pb2,
     identity_pb2_grpc,
     project_pb2,
@@ -55,17 +59,20 @@ GET_ACCOUNT: Final = "/sealgate.auth.v1.AccountService/GetAccount"
 LIST_WALLETS: Final = "/sealgate.wallet.v1.WalletService/ListWallets"
 CURRENT_SESSION: Final = "/sealgate.auth.v1.SessionService/GetCurrentSession"
 PLACE_ORDER: Final = "/sealgate.wallet.v1.SignedRequestService/SubmitPlaceOrder"
+CREATE_BROWSER_SESSION: Final = "/sealgate.auth.v1.BrowserSessionService/CreateBrowserSession"
+CREATE_WALLET: Final = "/sealgate.wallet.v1.WalletService/CreateWallet"
 UPDATE_WALLET: Final = "/sealgate.wallet.v1.WalletService/UpdateWallet"
 
 PASSPORT: Final = identity_pb2.ExchangeCredentialResponse(
     passport=passport_pb2.Passport(kid="k", claims=b"claims", signature=b"signature")
 )
-REPLY_SECONDS: Final = 10.0
+REPLY_SECONDS: Final = 30.0
 
 _SERVICERS: Final = (
     (identity_pb2, identity_pb2_grpc, "IdentityService"),
     (identity_pb2, identity_pb2_grpc, "TokenKeyService"),
     (account_pb2, account_pb2_grpc, "AccountService"),
+    (browser_session_pb2, browser_session_pb2_grpc, "BrowserSessionService"),
     (project_pb2, project_pb2_grpc, "ProjectService"),
     (api_key_pb2, api_key_pb2_grpc, "ApiKeyService"),
     (session_signature_pb2, session_signature_pb2_grpc, "SessionSignatureService"),
@@ -93,9 +100,13 @@ class Call:
 
 @dataclass(slots=True)
 class Backend:
-    """What the services do, by method, and what they were asked; else they answer an empty message."""
+    """What the services do, by method, and what they were asked; else they answer an empty message.
+
+    `answer_headers` are what a method says beside its answers, refusals included.
+    """
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    answer_headers: dict[str, dict[str, str]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     raw_answers: dict[str, bytes] = field(default_factory=dict)
 
@@ -198,6 +209,34 @@ class Reply:
         return str(self.json["error"]["code"])
 
 
+def answers(edge: RunningEdge, method: str, response: object) -> None:
+    """Lets a method answer `response`, or refuse with it when it is an exception."""
+
+    async def behave(_: object) -> object:
+        if isinstance(response, BaseException):
+            raise response
+        return response
+
+    edge.backend.behaviours[method] = behave
+
+
+def assert_error(reply: Reply, code: Code, *details: Detail) -> None:
+    """The reply is the error object of family P for `code`."""
+    row = ERROR_TABLE[code]
+    assert reply.status == row.http_status
+    assert reply.json == {
+        "success": False,
+        "response": row.message,
+        "error": {
+            "code": code.value,
+            "message": row.message,
+            "details": [{"path": detail.path, "message": detail.message} for detail in details],
+        },
+        "request_id": reply.headers["x-request-id"],
+    }
+    uuid.UUID(reply.headers["x-request-id"])
+
+
 def replies(connection: socket.socket, *, to_head: bool = False) -> Iterator[Reply]:
     """The answers on a connection, one after the other, until the edge closes it."""
     with connection.makefile("rb") as stream:
@@ -207,7 +246,7 @@ def replies(connection: socket.socket, *, to_head: bool = False) -> Iterator[Rep
                 name, _, value = line.decode("latin-1").partition(":")
                 headers[name] = value.strip()
             status = int(status_line.split()[1])
-            length = 0 if to_head or status == 100 else int(headers["content-length"])
+            length = 0 if to_head or status in (100, 204) else int(headers["content-length"])
             yield Reply(status, headers, stream.read(length))
 
 
@@ -283,6 +322,9 @@ def _scripted(method: MethodDescriptor, backend: Backend) -> Callable[..., Await
 
     async def answer(_: object, request: Any, context: Any) -> Any:  # noqa: ANN401
         backend.calls.append(Call(name, request, dict(context.invocation_metadata())))
+        said = backend.answer_headers.get(name, {})
+        enter(RequestContext(uuid.uuid4(), answer_headers=said))
+        context.set_trailing_metadata(tuple(said.items()))
         behaviour = backend.behaviours.get(name)
         refusal = backend.calls[-1].refusal
         try:

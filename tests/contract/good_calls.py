@@ -23,6 +23,7 @@ METHODS: Final[dict[str, Method]] = {
     if not method.is_signed
 }
 UNKNOWN_ID: Final = "0190aaaa-bbbb-7ccc-8ddd-eeeeffff0000"
+PAGE: Final = "https://shop.example"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class World:
     # A key that may withdraw, and where to.
     withdrawing_secret: str
     address: str
+    # A key that works from one page.
+    page_secret: str
     # A signed request that did not arrive, and will not any more.
     lost_request_id: str
 
@@ -53,6 +56,7 @@ class World:
             "session": {"authorization": f"Bearer {self.token}"},
             "key": {"x-api-key": self.api_secret},
             "withdrawing key": {"x-api-key": self.withdrawing_secret},
+            "page key": {"x-api-key": self.page_secret, "origin": PAGE},
             "bearer key": {"authorization": f"Bearer {self.api_secret}"},
             "bad key": {"x-api-key": "sk_" + "A" * 48},
             "bad project key": {"x-project-api-key": "sk_nonsense"},
@@ -125,6 +129,7 @@ GOOD: Final[dict[str, tuple[str, Fields]]] = {
     ),
     "/sealgate.auth.v1.SessionService/GetCurrentSession": ("session", lambda w: {}),
     "/sealgate.auth.v1.SessionService/ExpireCurrentSession": ("session", lambda w: {}),
+    "/sealgate.auth.v1.BrowserSessionService/CreateBrowserSession": ("page key", lambda w: {}),
     "/sealgate.auth.v1.TokenKeyService/GetJsonWebKeySet": ("none", lambda w: {}),
     "/sealgate.auth.v1.TimeService/GetTime": ("none", lambda w: {}),
     "/sealgate.keys.v1.ApiKeyService/CreateProjectApiKey": ("project", lambda w: {"name": "second"}),
@@ -278,6 +283,7 @@ async def make_world(cluster: Cluster) -> World:
     trading = await cluster.ok("POST", "/api/v1/wallet", json={}, **owner)
     await cluster.deposit(trading["wallet_id"], "100", f"funding of {trading['wallet_id']}")
     withdrawing = await cluster.api_key(tenant, scopes=["wallet:read", "withdrawals:write"])
+    page_key = await cluster.api_key(tenant, origins=[PAGE])
     market = await cluster.market()
     path = f"/api/v1/wallet/pol/{trading['wallet_id']}/order"
     order_fields = ORDER | {"token_id": market.left_token_id, "client_order_id": "first"}
@@ -296,6 +302,7 @@ async def make_world(cluster: Cluster) -> World:
         market.left_token_id,
         withdrawing["secret_key"],
         await usable_address(cluster, tenant.account_id),
+        page_key["secret_key"],
         str(request_id_at(cluster.clock.now_ns() - 60 * NANOSECONDS_PER_SECOND)),
     )
 

@@ -62,7 +62,7 @@ async def post_grpc(
     decode = request_decoder(method, binding, variable_names(binding.template))
     rpc: Any = cluster.public[service_of(full_name)].unary_unary(full_name)
     message = decode(variables, query.encode(), body).SerializeToString()
-    call = rpc(message, metadata=tuple(headers), timeout=5)
+    call = rpc(message, metadata=tuple(headers), timeout=30)
     try:
         answer = await call
     except grpc.aio.AioRpcError as failure:

@@ -31,7 +31,8 @@ from chassis.rpc.credentials import PresentedCredential
 from chassis.rpc.errors import error_from_rpc
 from chassis.rpc.exchange import Exchanger
 from chassis.rpc.server import RpcServer, Service
-from sealgate.auth.v1 import identity_pb2, operator_pb2, session_pb2
+from sealgate.auth.v1 import browser_session_pb2, identity_pb2, operator_pb2, session_pb2
+from sealgate.auth.v1.browser_session_pb2_grpc import add_BrowserSessionServiceServicer_to_server
 from sealgate.auth.v1.identity_pb2_grpc import (
     add_IdentityServiceServicer_to_server,
     add_TokenKeyServiceServicer_to_server,
@@ -40,6 +41,7 @@ from sealgate.auth.v1.operator_pb2_grpc import add_OperatorServiceServicer_to_se
 from sealgate.auth.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from sealgate.common.v1 import passport_pb2
 from sealgate.common.v1.method_rule_pb2 import CredentialKind as CredentialKindValue
+from sealgate.common.v1.passport_pb2 import BROWSER_SESSION_STATE_UNSPECIFIED as BROWSER_SESSION_UNSPECIFIED
 from sealgate.wallet.v1 import wallet_pb2
 from sealgate.wallet.v1.wallet_pb2_grpc import add_WalletServiceServicer_to_server
 
@@ -58,6 +60,7 @@ EXPIRE_CURRENT: Final = "/sealgate.auth.v1.SessionService/ExpireCurrentSession"
 CREATE_SESSION: Final = "/sealgate.auth.v1.SessionService/CreateSession"
 LIST_SESSIONS: Final = "/sealgate.auth.v1.SessionService/ListSessions"
 EXPIRE_ALL: Final = "/sealgate.auth.v1.SessionService/ExpireAllSessions"
+CREATE_BROWSER_SESSION: Final = "/sealgate.auth.v1.BrowserSessionService/CreateBrowserSession"
 CREATE_WALLET: Final = "/sealgate.wallet.v1.WalletService/CreateWallet"
 GET_WALLET: Final = "/sealgate.wallet.v1.WalletService/GetWallet"
 
@@ -107,7 +110,7 @@ class ScriptedServicer:
 
 
 def scripted_services(script: Script) -> list[Service]:
-    """Five services of two packages, PUBLIC, OPEN, INTERNAL and OPERATOR methods among them."""
+    """Six services of two packages, PUBLIC, OPEN, INTERNAL and OPERATOR methods among them."""
     adders: tuple[tuple[ServiceDescriptor, Callable[[Any, Any], None]], ...] = (
         (
             identity_pb2.DESCRIPTOR.services_by_name["TokenKeyService"],
@@ -122,6 +125,10 @@ def scripted_services(script: Script) -> list[Service]:
             add_OperatorServiceServicer_to_server,
         ),
         (session_pb2.DESCRIPTOR.services_by_name["SessionService"], add_SessionServiceServicer_to_server),
+        (
+            browser_session_pb2.DESCRIPTOR.services_by_name["BrowserSessionService"],
+            add_BrowserSessionServiceServicer_to_server,
+        ),
         (wallet_pb2.DESCRIPTOR.services_by_name["WalletService"], add_WalletServiceServicer_to_server),
     )
     return [Service(service, ScriptedServicer(service, script), add) for service, add in adders]
@@ -145,6 +152,8 @@ class Issuer:
         modules: Sequence[str] = MODULES,
         project_status: passport_pb2.ProjectStatus.ValueType = passport_pb2.PROJECT_STATUS_ACTIVE,
         origin: str = "",
+        origin_allowed: bool = True,
+        browser_session: passport_pb2.BrowserSessionState.ValueType = BROWSER_SESSION_UNSPECIFIED,
         lifetime_ns: int = 30_000_000_000,
     ) -> passport_pb2.PassportClaims:
         """Claims of a good passport, apart from what the arguments say."""
@@ -161,6 +170,8 @@ class Issuer:
             modules=modules,
             channel=passport_pb2.CHANNEL_BROWSER if origin else passport_pb2.CHANNEL_SERVER,
             origin=origin,
+            origin_allowed=bool(origin) and origin_allowed,
+            browser_session=browser_session,
             issued_at_ns=now_ns,
             expires_at_ns=now_ns + lifetime_ns,
             project_status=project_status,
@@ -275,7 +286,7 @@ async def call(
     method: str,
     request: bytes = b"",
     metadata: Metadata = (),
-    timeout: float | None = 10.0,  # noqa: ASYNC109  (gRPC's own deadline)
+    timeout: float | None = 30.0,  # noqa: ASYNC109  (gRPC's own deadline)
 ) -> bytes:
     """Calls a method with raw bytes; raises the SealgateError that a Sealgate client would see."""
     try:
@@ -289,7 +300,7 @@ async def raw_call(
     method: str,
     request: bytes = b"",
     metadata: Metadata = (),
-    timeout: float | None = 10.0,  # noqa: ASYNC109  (gRPC's own deadline)
+    timeout: float | None = 30.0,  # noqa: ASYNC109  (gRPC's own deadline)
 ) -> bytes:
     """Calls a method with raw bytes; raises AioRpcError as any client would see it."""
     stub: Any = channel.unary_unary(method)
@@ -360,7 +371,7 @@ async def status_for(address: str, headers: Mapping[bytes, bytes]) -> bytes:
     received = b""
     async with stranger(address, headers) as reader:
         while b"grpc-status" not in received:
-            received += await asyncio.wait_for(reader.read(4096), 5.0)
+            received += await asyncio.wait_for(reader.read(4096), 30.0)
     after = received[received.index(b"grpc-status") + len(b"grpc-status") :]
     return after[1 : 1 + after[0]]
 

@@ -321,7 +321,7 @@ async def test_call_ends_in_time_when_the_answer_does_not_come(kind: Kind) -> No
     heard: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: heard.append(writer), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    policy = RetryPolicy(attempts_count=2, attempt_timeout_seconds=0.05)
+    policy = RetryPolicy(attempts_count=2, attempt_timeout_seconds=1.0)
     calls = caller(kind, url, retry=policy)
     with pytest.raises(TransportError, match="Timeout") as raised:
         await calls.list_markets()
@@ -347,7 +347,7 @@ async def test_call_ends_in_time_when_the_answer_does_not_end(kind: Kind) -> Non
             await asyncio.sleep(0)
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        policy = RetryPolicy(attempts_count=1, attempt_timeout_seconds=0.1)
+        policy = RetryPolicy(attempts_count=1, attempt_timeout_seconds=1.0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         # On the machine's own time: it is the wire that takes it.
         calls = caller(kind, url, SystemMachine(), retry=policy)

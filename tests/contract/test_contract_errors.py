@@ -40,6 +40,7 @@ CURRENT: Final = "/api/v1/account/session"
 OWN_KEYS: Final = "/api/v1/account/api-key"
 WALLETS: Final = "/api/v1/wallets"
 ORIGIN: Final = "https://shop.example"
+NO_BROWSER_SESSION: Final = 'BrowserSession realm="sealgate"'
 SECOND_NS: Final = 1_000_000_000
 
 Case = Callable[[World], Awaitable[None]]
@@ -126,7 +127,7 @@ async def no_session(world: World) -> None:
         refused(await world.cluster.rest("POST", path), 401, "SESSION_REQUIRED", challenge=NO_TOKEN)
     key = await world.cluster.api_key(world.tenant, origins=[ORIGIN], scopes=["wallet:write"])
     answer = await world.cluster.rest("POST", "/api/v1/wallet", x_api_key=key["secret_key"], origin=ORIGIN)
-    refused(answer, 401, "SESSION_REQUIRED", challenge=NO_TOKEN)
+    refused(answer, 401, "SESSION_REQUIRED", challenge=NO_BROWSER_SESSION, page=ORIGIN)
 
 
 @answers("SESSION_INVALID")
@@ -151,7 +152,8 @@ async def expired_session(world: World) -> None:
 async def wrong_origin(world: World) -> None:
     """A project key from any page; the others from a page that nobody listed."""
     good(await world.by_project("PUT", PROJECT, {"allowed_origins": [ORIGIN]}))
-    refused(await world.by_project("GET", PROJECT, origin=ORIGIN), 403, "ORIGIN_NOT_ALLOWED")
+    answer = await world.by_project("GET", PROJECT, origin=ORIGIN)
+    refused(answer, 403, "ORIGIN_NOT_ALLOWED", page=ORIGIN)
     good(await world.by_session("GET", CURRENT, origin=ORIGIN))
     # The project's origins are its sessions', not its keys'.
     refused(await world.by_key("GET", CURRENT, origin=ORIGIN), 403, "ORIGIN_NOT_ALLOWED")

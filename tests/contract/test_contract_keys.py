@@ -34,6 +34,7 @@ CURRENT: Final = "/api/v1/account/session"
 OWN_KEYS: Final = "/api/v1/account/api-key"
 WALLETS: Final = "/api/v1/wallets"
 ORIGIN: Final = "https://shop.example"
+OTHER_ORIGIN: Final = "https://till.example"
 DEFAULT_SCOPES: Final = ["account:read", "wallet:read", "wallet:write", "orders:write"]
 ALL_SCOPES: Final = [*DEFAULT_SCOPES, "keys:write", "withdrawals:write"]
 COMMON_FIELDS: Final = ["name", "scopes", "origins", "subaccount_index", "active", "created_at", "updated_at"]
@@ -229,6 +230,43 @@ async def test_key_with_origins_works_from_those_and_from_servers(world: World) 
     write = await world.cluster.rest("POST", "/api/v1/wallet", x_api_key=secret, origin=ORIGIN)
     assert (write.status_code, write.json()["error"]["code"]) == (401, "SESSION_REQUIRED")
     good(await with_key(world, secret, "POST", "/api/v1/wallet"), 201)
+
+
+@pytest.mark.parametrize("by_session", [False, True], ids=["by_project", "by_session"])
+async def test_key_works_from_what_its_last_change_left(world: World, by_session: bool) -> None:
+    """Name, scopes and origins are put by the project and by the account; the next request has them."""
+    issued = await world.cluster.api_key(world.tenant, origins=[OTHER_ORIGIN])
+    assert issued["scopes"] == ["account:read", "wallet:read", "orders:write"]
+    own = f"{OWN_KEYS}/{issued['public_key']}"
+
+    async def put(**fields: object) -> httpx.Response:
+        if by_session:
+            return await world.by_session("PUT", own, fields)
+        return await world.by_project("PUT", world.account(f"/api-key/{issued['public_key']}"), fields)
+
+    async def from_page(origin: str, path: str = WALLETS) -> tuple[int, str]:
+        answer = await world.cluster.rest("GET", path, x_api_key=issued["secret_key"], origin=origin)
+        return answer.status_code, "" if answer.is_success else answer.json()["error"]["code"]
+
+    assert await from_page(ORIGIN) == (403, "ORIGIN_NOT_ALLOWED")
+    changed = good(await put(name="shop", origins=[OTHER_ORIGIN, ORIGIN]))
+    assert (changed["name"], changed["origins"]) == ("shop", [OTHER_ORIGIN, ORIGIN])
+    assert await from_page(ORIGIN) == (200, "")
+    changed = good(await put(scopes=["account:read"], origins=[ORIGIN]))
+    assert (changed["name"], changed["scopes"], changed["origins"]) == ("shop", ["account:read"], [ORIGIN])
+    assert await from_page(OTHER_ORIGIN) == (403, "ORIGIN_NOT_ALLOWED")
+    assert await from_page(ORIGIN) == (403, "SCOPE_NOT_GRANTED")
+    assert await from_page(ORIGIN, CURRENT) == (200, "")
+    for fields, path in (
+        ({"scopes": ["account:read", "keys:write"]}, "scopes"),
+        ({"scopes": ["withdrawals:write"]}, "scopes"),
+        ({"origins": [ORIGIN, "https://*.example"]}, "origins[1]"),
+        ({"origins": ["null"]}, "origins[0]"),
+        ({"origins": [ORIGIN, ORIGIN]}, "origins[1]"),
+    ):
+        refused(await put(**fields), 400, "VALIDATION_ERROR", paths=[path])
+    good(await put(scopes=["keys:write"], origins=[]))
+    refused(await put(origins=[ORIGIN]), 400, "VALIDATION_ERROR", paths=["scopes"])
 
 
 async def test_key_ends_at_its_own_end_to_the_nanosecond(world: World) -> None:

@@ -246,7 +246,7 @@ async def test_expired_order_is_ended_by_the_service_itself(
     balance = await trader.get("/balance")
     assert balance["balance"] == {"USDC": "95.960000"}
     cluster.clock.advance(seconds=61)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await trader.get("/balance"))["balance"] != {"USDC": "100.000000"}:
             # The sweeper sleeps by the same clock, between its rounds.
             cluster.clock.advance(seconds=1)

@@ -74,7 +74,7 @@ def asked(**fields: str) -> dict[str, str]:
 
 async def until_listed(world: World, state: str) -> Any:  # noqa: ANN401
     """The account's one withdrawal when it has come to a state, which it does by itself."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             (listed,) = good(await world.by_key("GET", await path_of(world, "/withdrawals")))
             if listed["state"] == state:

@@ -157,7 +157,7 @@ def test_connection_ends_when_its_head_takes_too_long(edge_at_work: RunningEdge,
     with edge_at_work.connect() as connection:
         connection.sendall(sent)
         assert _reads_to_the_end(connection) == b""
-    assert HEAD_SECONDS * 0.5 < time.monotonic() - started < HEAD_SECONDS + 2
+    assert HEAD_SECONDS * 0.5 < time.monotonic() - started < HEAD_SECONDS + 5
 
 
 def test_connection_ends_when_a_later_head_takes_too_long(short_directory: Path) -> None:
@@ -179,7 +179,7 @@ def test_connection_ends_when_it_is_idle(edge_at_work: RunningEdge) -> None:
         connection.sendall(OPEN)
         connection.sendall(b"\r\n")
         assert _reads_to_the_end(connection).startswith(b"HTTP/1.1 200 OK")
-    assert IDLE_SECONDS * 0.5 < time.monotonic() - started < IDLE_SECONDS + 2
+    assert IDLE_SECONDS * 0.5 < time.monotonic() - started < IDLE_SECONDS + 5
 
 
 def _reads_to_the_end(connection: socket.socket) -> bytes:
@@ -308,7 +308,10 @@ def test_early_answer_arrives_although_the_body_goes_on(edge_at_work: RunningEdg
 
 def test_waiting_client_is_told_to_go_on(edge_at_work: RunningEdge) -> None:
     """`Expect: 100-continue` is honoured where the body is wanted, and saved where it is not."""
-    head = b"POST %s HTTP/1.1\r\nhost: e\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    head = (
+        b"POST %s HTTP/1.1\r\nhost: e\r\nx-project-api-key: sk_p\r\n"
+        b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    )
     with edge_at_work.connect() as connection:
         stream = replies(connection)
         connection.sendall(head % b"/api/v1/project/account")

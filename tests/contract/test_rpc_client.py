@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from chassis.rpc.context import RequestContext
 from chassis.rpc.credentials import PresentedCredential
 from chassis.rpc.deadline import deadline_after, remaining_seconds, request_budget_seconds
 from chassis.rpc.exchange import RemoteExchanger
+from chassis.rpc.pages import let_page_read
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.auth.v1 import identity_pb2
 from sealgate.auth.v1.identity_pb2_grpc import TokenKeyServiceStub
@@ -150,7 +152,7 @@ def test_request_budget_is_the_callers_within_bounds(asked: float | None, given:
 
 
 async def test_remote_exchanger_asks_auth_for_a_passport(peer: Harness, clock: FakeClock) -> None:
-    """Kind, text, origin and subject reach auth; the passport's own bytes come back."""
+    """Kind, text, origin, browser session and subject reach auth; the passport's own bytes come back."""
     passport = Passport(kid="k", claims=b"claims", signature=b"s" * 64)
 
     async def exchange(request: Any, context: Any) -> identity_pb2.ExchangeCredentialResponse:  # noqa: ANN401
@@ -170,7 +172,31 @@ async def test_remote_exchanger_asks_auth_for_a_passport(peer: Harness, clock: F
     await exchanger.exchange(PresentedCredential(CredentialKind.PROJECT_KEY, "sk_x", None), None)
     asked = peer.script.served[1].request
     assert not asked.HasField("origin")
+    assert not asked.HasField("session_token")
     assert not asked.HasField("subject_account_id")
+    kind = CredentialKind.ACCOUNT_API_KEY
+    await exchanger.exchange(PresentedCredential(kind, "sk_x", "https://a.example", "e.y.J"), None)
+    assert peer.script.served[2].request.session_token == "e.y.J"
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+async def test_remote_exchanger_hands_on_what_auth_says_to_the_page(
+    peer: Harness, clock: FakeClock, *, is_good: bool
+) -> None:
+    """Auth knows whose a credential is also when it refuses it, and so which page may read the refusal."""
+
+    async def exchange(request: Any, context: Any) -> identity_pb2.ExchangeCredentialResponse:  # noqa: ANN401
+        let_page_read(request.origin, [request.origin])
+        if not is_good:
+            raise SealgateError(Code.API_KEY_REVOKED)
+        return identity_pb2.ExchangeCredentialResponse()
+
+    peer.script.behaviours[EXCHANGE] = exchange
+    served = RequestContext(REQUEST_ID)
+    credential = PresentedCredential(CredentialKind.ACCOUNT_API_KEY, "sk_x", "https://a.example")
+    with request_being_served(served), suppress(SealgateError):
+        await RemoteExchanger(peer.internal, clock).exchange(credential, None)
+    assert served.answer_headers == {"access-control-allow-origin": "https://a.example"}
 
 
 async def test_remote_exchanger_is_unavailable_when_auth_does_not_answer_in_time(
@@ -219,7 +245,7 @@ async def test_channel_waits_for_a_busy_peer_when_it_connects() -> None:
     channel = open_channel(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     stub: Any = channel.unary_unary(OPEN)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await stub(b"", timeout=0.6)
+        await stub(b"", timeout=3.0)
     # It connected and sent the call, which this peer never answers.
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await channel.close()
@@ -238,12 +264,12 @@ async def test_channel_finds_its_peer_again_when_it_was_restarted(short_director
         link.symlink_to(address)
         channel = open_channel(f"unix:{link}")
         stub: Any = channel.unary_unary(OPEN)
-        assert await stub(b"", timeout=5) == b""
+        assert await stub(b"", timeout=30) == b""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await stub(b"", timeout=5)
+        await stub(b"", timeout=30)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     async with serving(clock, ids, short_directory) as second:
         link.unlink()
         link.symlink_to(second.internal_address.removeprefix("unix:"))
-        assert await stub(b"", timeout=2, wait_for_ready=True) == b""
+        assert await stub(b"", timeout=30, wait_for_ready=True) == b""
     await channel.close()

@@ -46,13 +46,13 @@ def our_code(failure: grpc.aio.AioRpcError) -> Code:
 async def test_health_refuses_unreadable_bytes_without_a_word_of_the_exception(harness: Harness) -> None:
     """A message that is none is our own error, as on every other method."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await untyped(harness).unary_unary(CHECK)(UNREADABLE, timeout=5)
+        await untyped(harness).unary_unary(CHECK)(UNREADABLE, timeout=30)
     assert our_code(raised.value) is Code.VALIDATION_ERROR
 
 
 async def test_reflection_refuses_unreadable_bytes_without_a_word_of_the_exception(harness: Harness) -> None:
     """The one stream keeps exceptions to itself too."""
-    stream: Any = untyped(harness).stream_stream(REFLECTION)(iter([UNREADABLE]), timeout=5)
+    stream: Any = untyped(harness).stream_stream(REFLECTION)(iter([UNREADABLE]), timeout=30)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stream.read()
     assert our_code(raised.value) is Code.VALIDATION_ERROR
@@ -60,7 +60,7 @@ async def test_reflection_refuses_unreadable_bytes_without_a_word_of_the_excepti
 
 async def test_health_stream_is_not_served(harness: Harness) -> None:
     """A stream that never ends is nothing to give to strangers; the protocol allows to leave it out."""
-    stream: Any = untyped(harness).unary_stream(WATCH)(b"", timeout=5)
+    stream: Any = untyped(harness).unary_stream(WATCH)(b"", timeout=30)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stream.read()
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -75,17 +75,17 @@ async def test_reflection_is_overloaded_beyond_its_streams_and_recovers(harness:
             held.callback(stream.cancel)
             await stream.write(question)
             assert await stream.read()
-        extra: Any = untyped(harness).stream_stream(REFLECTION)(iter([question]), timeout=5)
+        extra: Any = untyped(harness).stream_stream(REFLECTION)(iter([question]), timeout=30)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await extra.read()
         assert our_code(raised.value) is Code.OVERLOADED
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await is_answered(harness, question):
             pass
 
 
 async def is_answered(harness: Harness, question: bytes) -> bool:
-    stream: Any = untyped(harness).stream_stream(REFLECTION)(iter([question]), timeout=5)
+    stream: Any = untyped(harness).stream_stream(REFLECTION)(iter([question]), timeout=30)
     try:
         return bool(await stream.read())
     except grpc.aio.AioRpcError:
@@ -102,6 +102,6 @@ async def test_metadata_that_cannot_be_decoded_stays_out_of_the_log(harness: Har
     with captured_log() as lines:
         async with stranger(harness.public_address, headers) as reader:
             assert await reader.read(1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await untyped(harness).unary_unary(CHECK)(b"")
     assert "PLANTED" not in str(lines())

@@ -22,6 +22,7 @@ from chassis.identity import PassportVerifier
 from chassis.ids import SystemIds
 from chassis.log import JsonFormatter
 from chassis.methods import Method, method_table
+from chassis.ratelimit import ProcessRateLimiter
 from chassis.rpc.authn import PUBLIC_EXPOSURES, AuthenticationStage
 from chassis.rpc.client import open_channel
 from chassis.rpc.credentials import PresentedCredential
@@ -368,7 +369,7 @@ class RaisingLookup(grpc.GenericRpcHandler):
 def production_stages(issuer: Issuer) -> list[Stage]:
     """The stages of a public listener, in their order."""
     clock = issuer.clock
-    limits = CallLimits(RateLimitsConfig(), clock)
+    limits = CallLimits(RateLimitsConfig(), clock, ProcessRateLimiter(clock))
     return [
         ErrorStage(SystemIds(clock), trusts_caller=False),
         LogStage(clock),

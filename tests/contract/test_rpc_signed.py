@@ -195,7 +195,7 @@ async def test_limits_are_counted_once_and_shown(harness: Harness) -> None:
     remaining = []
     for channel in harness.channels:
         stub: Any = channel.unary_unary(METHOD)
-        answer = stub(harness.request(), timeout=10.0)
+        answer = stub(harness.request(), timeout=30.0)
         await answer
         trailing = dict(await answer.trailing_metadata())
         assert '"account-write"' in trailing[names.RATE_LIMIT]

@@ -24,6 +24,7 @@ Case = schemathesis.Case[Any]
 
 KIND: Final = os.environ["SEALGATE_FUZZ_KIND"]
 PROJECT_KEY: Final = {"X-PROJECT-API-KEY": os.environ["SEALGATE_FUZZ_PROJECT_KEY"]}
+PAGE: Final = "https://fuzz.example"
 SIGNATURES: Final = {kind.name for kind in SIGNER_KINDS}
 # So that what was made does not fill an account up to its limits, and not every call is a 409.
 CALLS_PER_WORLD_COUNT: Final = 400
@@ -40,6 +41,8 @@ SOURCES: Final = {
     "right_token_id": "token_id",
 }
 GOOD_FORM: Final = re.compile(r"[0-9a-f-]{36}|pk_[A-Za-z0-9_-]{48}|0x[0-9a-f]{64}|[0-9]+")
+ORIGIN: Final = re.compile(r"https?://[^/?#@]+")
+MINTS: Final = "CreateBrowserSession"
 ONCE: Final = re.compile(r"[A-Za-z0-9._:-]{1,50}")
 OVER: Final = frozenset({"SESSION_INVALID", "SESSION_EXPIRED", "API_KEY_REVOKED", "ACCOUNT_SUSPENDED"})
 
@@ -69,11 +72,17 @@ class World:
         path = f"/api/v1/project/account/{account}"
         key = self._made(f"{path}/api-key", {"name": "fuzz"})["secret_key"]
         session = self._made(f"{path}/session")["session_token"]
+        writes = ["account:read", "wallet:read", "wallet:write", "orders:write"]
+        page_key = self._made(f"{path}/api-key", {"origins": [PAGE], "scopes": writes})["secret_key"]
+        page = {"X-API-KEY": page_key, "Origin": PAGE}
+        minted = self._client.post("/api/v1/sessions", headers=page)
+        minted.raise_for_status()
         self.known: dict[str, list[str]] = {"account_id": [account]}
         ways: dict[str, list[dict[str, str]]] = {
             "project": [PROJECT_KEY],
             "session": [{"Authorization": f"Bearer {session}"}],
             "key": [{"X-API-KEY": key}, {"Authorization": f"Bearer {key}"}],
+            "page": [page | {"X-Session-Token": minted.json()["data"]["sessionToken"]}],
             "nobody": [{}],
         }
         self._credentials = ways[KIND]
@@ -146,7 +155,9 @@ class Credential:
 
     def set(self, case: Case, data: dict[str, str], context: schemathesis.AuthContext) -> None:
         for name, value in data.items():
-            case.headers[name] = value
+            # The method that asks for an origin by its name is also asked with none, and with wrong ones.
+            if name != "Origin" or case.operation.definition.raw["operationId"] != MINTS:
+                case.headers[name] = value
 
 
 @schemathesis.hook
@@ -158,6 +169,8 @@ def before_call(context: schemathesis.HookContext, case: Case, kwargs: dict[str,
         WORLD.renew()
     WORLD.with_known_ids(case.path_parameters)
     WORLD.with_known_ids(case.body)
+    if ORIGIN.fullmatch(case.headers.get("Origin", "")):
+        case.headers["Origin"] = PAGE
     make_unique(case.headers, "Idempotency-Key")
     make_unique(case.body, "client_order_id")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 import grpc
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Value
 
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
@@ -25,6 +25,7 @@ from chassis.testing.fakes import CountingIds, FakeClock
 from cli.rate_limits import RATE_CLASSES, rate_limits_document
 from sealgate.auth.v1 import account_pb2, identity_pb2, operator_pb2, project_pb2, session_pb2
 from sealgate.auth.v1.account_pb2_grpc import AccountServiceStub
+from sealgate.auth.v1.browser_session_pb2_grpc import BrowserSessionServiceStub
 from sealgate.auth.v1.identity_pb2_grpc import IdentityServiceStub, TokenKeyServiceStub
 from sealgate.auth.v1.operator_pb2_grpc import OperatorServiceStub
 from sealgate.auth.v1.project_pb2_grpc import ProjectServiceStub
@@ -122,6 +123,7 @@ class AuthServer:
         self.projects = ProjectServiceStub(public)
         self.accounts = AccountServiceStub(public)
         self.sessions = SessionServiceStub(public)
+        self.browser_sessions = BrowserSessionServiceStub(public)
         self.token_keys = TokenKeyServiceStub(public)
         self.time = TimeServiceStub(public)
         self.public_signers = SignerServiceStub(public)
@@ -154,14 +156,21 @@ class AuthServer:
         return pair.secret_text
 
     def account_api_key(self, account_id: str, **facts: Any) -> ApiKeyPair:  # noqa: ANN401 - field values
-        """A new live key of an account of the project; `facts` are further fields of its resolution."""
+        """A new live key of an account of the project; `facts` are further fields of its resolution.
+
+        It has had the `origins` that it is given since now.
+        """
         pair = ApiKeyPair.from_seed(self.ids.seed())
         kind = method_rule_pb2.CREDENTIAL_KIND_ACCOUNT_API_KEY
         self.keys.answers[pair.public_key, kind] = resolution_pb2.ResolveApiKeyResponse(
             state=resolution_pb2.API_KEY_STATE_LIVE,
             project_id=self.project_id,
             account_id=account_id,
-            **{"scopes": ALL_SCOPES, **facts},
+            **{
+                "scopes": ALL_SCOPES,
+                "origins_since_ns": [self.clock.now_ns()] * len(facts.get("origins", ())),
+                **facts,
+            },
         )
         return pair
 
@@ -183,7 +192,7 @@ class AuthServer:
     async def call(self, method: Any, request: Message, *headers: Header) -> Any:  # noqa: ANN401
         """Calls with the project key, or with `headers` instead of it."""
         shown = headers or (("x-project-api-key", self.project_key),)
-        return await method(request, metadata=shown, timeout=10)
+        return await method(request, metadata=shown, timeout=30)
 
     async def code(self, method: Any, request: Message, *headers: Header) -> Code:  # noqa: ANN401
         """The code that a call is refused with."""
@@ -191,8 +200,12 @@ class AuthServer:
 
     async def refusal(self, method: Any, request: Message, *headers: Header) -> SealgateError:  # noqa: ANN401
         """The error that a call is refused with."""
+        return await self.refusal_of(self.call(method, request, *headers))
+
+    async def refusal_of(self, call: Awaitable[Any]) -> SealgateError:
+        """The error that a call on its way is refused with."""
         try:
-            await self.call(method, request, *headers)
+            await call
         except grpc.aio.AioRpcError as failure:
             return error_from_rpc(failure, "test")
         raise AssertionError("the call was not refused")
@@ -243,6 +256,17 @@ class AuthServer:
         answer = await self.identities.ExchangeCredential(identity_pb2.ExchangeCredentialRequest(**fields))
         return passport_pb2.PassportClaims.FromString(answer.passport.claims)
 
+    async def answered_to_page(self, **fields: Any) -> tuple[Code | None, str | None]:  # noqa: ANN401
+        """The code that an exchange is refused with, and the page that may read the answer; None for none."""
+        call = self.identities.ExchangeCredential(identity_pb2.ExchangeCredentialRequest(**fields))
+        code = None
+        try:
+            await call
+        except grpc.aio.AioRpcError as failure:
+            code = error_from_rpc(failure, "test").code
+        said: dict[str, Any] = dict(await call.trailing_metadata())
+        return code, said.get("access-control-allow-origin")
+
     async def exchange_code(self, **fields: Any) -> Code:  # noqa: ANN401 - field values
         """The code that an exchange is refused with."""
         request = identity_pb2.ExchangeCredentialRequest(**fields)
@@ -256,11 +280,18 @@ class AuthServer:
         finally:
             await connection.close()
 
+    async def allow_pages(self, *origins: str) -> None:
+        """Gives the project these origins and no others."""
+        values = ListValue(values=[Value(string_value=origin) for origin in origins])
+        await self.call(self.projects.UpdateProject, project_pb2.UpdateProjectRequest(allowed_origins=values))
+
     async def set_project_status(self, status: str) -> None:
-        """As billing would."""
-        await self.rows(
-            "UPDATE project SET status = $1 WHERE project_id = $2", status, uuid.UUID(self.project_id)
+        """As an operator does."""
+        request = operator_pb2.SetProjectStateRequest(
+            project_id=self.project_id,
+            status=passport_pb2.ProjectStatus.Value(f"PROJECT_STATUS_{status}"),
         )
+        await self.operator.SetProjectState(request)
 
 
 def bearer(token: str) -> tuple[str, str]:
@@ -270,13 +301,20 @@ def bearer(token: str) -> tuple[str, str]:
 
 @asynccontextmanager
 async def auth_server(
-    database_factory: DatabaseFactory, directory: Path, clock: FakeClock, ids: CountingIds
+    database_factory: DatabaseFactory,
+    directory: Path,
+    clock: FakeClock,
+    ids: CountingIds,
+    **rate_limits: int,
 ) -> AsyncIterator[AuthServer]:
-    """Starts the service in a new directory below `directory` (short, private) with one project."""
+    """Starts the service in a new directory below `directory` (short, private) with one project.
+
+    `rate_limits` has calls a minute by class; nobody is limited otherwise.
+    """
     home = Path(tempfile.mkdtemp(prefix="a", dir=directory))
     dsn = (await database_factory("auth")).dsn
-    create_key(home / "passport", ids.seed(), 0)
-    create_key(home / "session", ids.seed(), 0)
+    for use in ("passport", "session", "browser"):
+        create_key(home / use, ids.seed(), 0)
     config = AuthConfig.model_validate(
         {
             "audience": AUDIENCE,
@@ -285,9 +323,12 @@ async def auth_server(
             "internal": f"unix:{home}/auth.sock",
             "passport_key_dir": home / "passport",
             "session_key_dir": home / "session",
+            "browser_key_dir": home / "browser",
             "keys_target": f"unix:{home}/keys.sock",
             # Time stands still, and tests make more calls than anybody makes in no time at all.
-            "rate_limits": rate_limits_document(dict.fromkeys(RATE_CLASSES, RATE_LIMIT_MAX_PER_MINUTE_COUNT)),
+            "rate_limits": rate_limits_document(
+                dict.fromkeys(RATE_CLASSES, RATE_LIMIT_MAX_PER_MINUTE_COUNT) | rate_limits
+            ),
         }
     )
     keys = ScriptedKeys(home / "keys.sock")

@@ -282,7 +282,7 @@ class KeysServer:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         try:
-            return await stub(request, metadata=metadata, timeout=10)
+            return await stub(request, metadata=metadata, timeout=30)
         except grpc.aio.AioRpcError as failure:
             raise error_from_rpc(failure, rpc) from None
 

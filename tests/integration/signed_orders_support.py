@@ -13,6 +13,7 @@ from chassis.config import RateLimitsConfig
 from chassis.identity import Identity
 from chassis.limits import OPEN_ORDERS_PER_WALLET_COUNT, RATE_LIMIT_MAX_PER_MINUTE_COUNT
 from chassis.methods import Method, method_table
+from chassis.ratelimit import ProcessRateLimiter
 from chassis.rpc import context as request_context
 from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.limiting import CallLimits
@@ -67,12 +68,13 @@ class SignedWorld(TradingWorld):
             outcome_type=signed_pb2.RequestOutcome,
             rejections=REJECTIONS,
         )
+        limiter = ProcessRateLimiter(clock)
         limits = RateLimitsConfig(order_per_minute_count=RATE_LIMIT_MAX_PER_MINUTE_COUNT)
         self.stage = SignedStage(
             signed,
             METHODS.values(),
-            CallLimits(limits, clock),
-            BadCredentials(RATE_LIMIT_MAX_PER_MINUTE_COUNT, clock),
+            CallLimits(limits, clock, limiter),
+            BadCredentials(RATE_LIMIT_MAX_PER_MINUTE_COUNT, limiter),
         )
 
     def key(self, trader: Trader, subaccount_index: int | None = None) -> SigningKeyPair:

@@ -20,6 +20,7 @@ from chassis.db.tx import Database
 from chassis.errors import Code, SealgateError
 from chassis.limits import RATE_LIMIT_MAX_PER_MINUTE_COUNT
 from chassis.methods import Method, method_table
+from chassis.ratelimit import ProcessRateLimiter
 from chassis.rpc import context as request_context
 from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.limiting import CallLimits
@@ -232,6 +233,7 @@ class World:
             else signing_key_pb2.KeyRequestOutcome
         )
         if outcome_type not in self._stages:
+            limiter = ProcessRateLimiter(self.clock)
             limits = RateLimitsConfig(write_per_minute_count=self.write_per_minute_count)
             self._stages[outcome_type] = SignedStage(
                 SignedRequests(
@@ -244,8 +246,8 @@ class World:
                     after_commit=self.after_commit,
                 ),
                 METHODS.values(),
-                CallLimits(limits, self.clock),
-                BadCredentials(self.bad_credentials_per_minute_count, self.clock),
+                CallLimits(limits, self.clock, limiter),
+                BadCredentials(self.bad_credentials_per_minute_count, limiter),
             )
         return self._stages[outcome_type]
 

@@ -14,6 +14,7 @@ from chassis.db.signed_requests import remember_signer
 from chassis.identity import Identity
 from chassis.limits import SUBACCOUNTS_PER_ACCOUNT_COUNT, WALLETS_PER_ACCOUNT_COUNT
 from chassis.methods import method_table
+from chassis.ratelimit import ProcessRateLimiter
 from chassis.rpc import context as request_context
 from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.limiting import CallLimits
@@ -103,6 +104,7 @@ class SignedWorld(WalletWorld):
             ids=ids,
         )
         self._directory = _Directory(self)
+        limiter = ProcessRateLimiter(clock)
         self._stage = SignedStage(
             SignedRequests(
                 database=fresh.database,
@@ -114,9 +116,11 @@ class SignedWorld(WalletWorld):
             ),
             _METHODS.values(),
             CallLimits(
-                RateLimitsConfig(write_per_minute_count=_UNLIMITED, order_per_minute_count=_UNLIMITED), clock
+                RateLimitsConfig(write_per_minute_count=_UNLIMITED, order_per_minute_count=_UNLIMITED),
+                clock,
+                limiter,
             ),
-            BadCredentials(_UNLIMITED, clock),
+            BadCredentials(_UNLIMITED, limiter),
         )
 
     def holder(

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.struct_pb2 import ListValue, Value
 
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code
 from chassis.secrets import ApiKeyPair
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
-from sealgate.auth.v1 import identity_pb2, project_pb2
+from sealgate.auth.v1 import identity_pb2
 from sealgate.common.v1 import method_rule_pb2, passport_pb2
 from sealgate.keys.v1 import resolution_pb2
 from tests.integration.auth_server import AUDIENCE, AuthServer, auth_server
@@ -31,12 +30,6 @@ async def server(
 ) -> AsyncIterator[AuthServer]:
     async with auth_server(database_factory, short_directory, clock, ids) as running:
         yield running
-
-
-async def allow_page(server: AuthServer) -> None:
-    origins = ListValue(values=[Value(string_value=PAGE)])
-    update = project_pb2.UpdateProjectRequest(allowed_origins=origins)
-    await server.call(server.projects.UpdateProject, update)
 
 
 def set_answer(server: AuthServer, pair: ApiKeyPair, kind: int, **fields: Any) -> None:  # noqa: ANN401
@@ -143,9 +136,9 @@ async def test_subject_is_ignored_with_other_kinds(server: AuthServer) -> None:
             assert claims.account_id == account_id
 
 
-async def test_origin_decides_on_the_browser_channel(server: AuthServer) -> None:
-    """Sessions by the project's list, account keys by their own, project keys never."""
-    await allow_page(server)
+async def test_passport_says_whether_the_credential_works_from_its_page(server: AuthServer) -> None:
+    """Sessions by the project's list, account keys by their own, project keys never: to the letter."""
+    await server.allow_pages(PAGE)
     account_id = await server.account()
     token = (await server.session(account_id)).session_token
     with_page = server.account_api_key(account_id, origins=[PAGE]).secret_text
@@ -153,12 +146,23 @@ async def test_origin_decides_on_the_browser_channel(server: AuthServer) -> None
     for kind, credential in ((SESSION, token), (ACCOUNT_KEY, with_page)):
         claims = await server.exchange(kind=kind, credential=credential, origin=PAGE)
         assert (claims.channel, claims.origin) == (passport_pb2.CHANNEL_BROWSER, PAGE)
-        for origin in ("null", "", "https://evil.example", "http://shop.example", PAGE + ":443"):
-            code = await server.exchange_code(kind=kind, credential=credential, origin=origin)
-            assert code is Code.ORIGIN_NOT_ALLOWED
+        assert claims.origin_allowed
+        for origin in ("null", "", "*", "https://evil.example", "http://shop.example", PAGE + ":443"):
+            claims = await server.exchange(kind=kind, credential=credential, origin=origin)
+            assert (claims.channel, claims.origin) == (passport_pb2.CHANNEL_BROWSER, origin)
+            assert not claims.origin_allowed
     for kind, credential in ((ACCOUNT_KEY, without), (PROJECT_KEY, server.project_key)):
-        code = await server.exchange_code(kind=kind, credential=credential, origin=PAGE)
-        assert code is Code.ORIGIN_NOT_ALLOWED
+        assert not (await server.exchange(kind=kind, credential=credential, origin=PAGE)).origin_allowed
+
+
+async def test_passport_of_a_key_has_its_own_limits(server: AuthServer) -> None:
+    """As keys words them; a key without has none."""
+    account_id = await server.account()
+    limit = passport_pb2.CredentialLimit(rate_class=method_rule_pb2.RATE_CLASS_ORDER, per_minute_count=6_000)
+    raised = server.account_api_key(account_id, limits=[limit]).secret_text
+    plain = server.account_api_key(account_id).secret_text
+    assert list((await server.exchange(kind=ACCOUNT_KEY, credential=raised)).limits) == [limit]
+    assert not (await server.exchange(kind=ACCOUNT_KEY, credential=plain)).limits
 
 
 @pytest.mark.parametrize("kind", [PROJECT_KEY, ACCOUNT_KEY])

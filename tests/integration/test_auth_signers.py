@@ -132,12 +132,12 @@ async def test_signers_are_resolved_for_services_alone(server: AuthServer) -> No
     """The listener for customers does not have the method."""
     request = signer_pb2.ResolveSignerRequest(account_id=await server.account(), public_key=KEY)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await server.public_signers.ResolveSigner(request, timeout=10)
+        await server.public_signers.ResolveSigner(request, timeout=30)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_time_is_told_to_everybody_with_the_name_that_is_signed_for(server: AuthServer) -> None:
     """In nanoseconds, without a credential."""
     server.clock.advance_ns(1)
-    answer = await server.time.GetTime(time_pb2.GetTimeRequest(), timeout=10)
+    answer = await server.time.GetTime(time_pb2.GetTimeRequest(), timeout=30)
     assert answer == time_pb2.GetTimeResponse(now_ns=server.clock.now_ns(), audience=AUDIENCE)

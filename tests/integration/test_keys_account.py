@@ -196,10 +196,10 @@ async def test_list_leaves_out_the_oldest_expired_keys_when_there_are_too_many(
             """
             INSERT INTO api_key (
               public_key, owner_id, kind, project_id, account_id, name, scopes, origins,
-              expires_at_ns, created_at_ns, updated_at_ns, created_by_kind, created_by_id
+              origins_since_ns, expires_at_ns, created_at_ns, updated_at_ns, created_by_kind, created_by_id
             )
             SELECT sha256(n::text::bytea), owner_id, kind, project_id, account_id, 'n' || n, scopes, origins,
-              2, 1, 1, created_by_kind, created_by_id
+              origins_since_ns, 2, 1, 1, created_by_kind, created_by_id
             FROM api_key, generate_series(1, 1001) n
             """
         )

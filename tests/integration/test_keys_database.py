@@ -30,6 +30,7 @@ ACCOUNT_KEY: Final[Row] = {
     "name": "a",
     "scopes": ["account:read"],
     "origins": [],
+    "origins_since_ns": [],
     "subaccount_index": None,
     "expires_at_ns": None,
     "created_at_ns": 10,
@@ -39,6 +40,7 @@ ACCOUNT_KEY: Final[Row] = {
     "created_by_kind": "OPERATOR",
     "created_by_id": "operator",
 }
+PAGE: Final[Row] = {"origins": ["https://a.example"], "origins_since_ns": [10]}
 PROJECT_KEY: Final[Row] = {
     **ACCOUNT_KEY,
     "owner_id": PROJECT,
@@ -66,7 +68,7 @@ async def test_database_refuses_a_key_that_breaks_a_rule(keys: KeysWorld) -> Non
         (ACCOUNT_KEY, {"public_key": bytes(31)}, "api_key_public_key_is_ed25519"),
         (ACCOUNT_KEY, {"public_key": b""}, "api_key_public_key_is_ed25519"),
         (PROJECT_KEY, {"scopes": ["account:read"]}, "api_key_project_key_has_no_rights"),
-        (PROJECT_KEY, {"origins": ["https://a.example"]}, "api_key_project_key_has_no_rights"),
+        (PROJECT_KEY, PAGE, "api_key_project_key_has_no_rights"),
         (PROJECT_KEY, {"account_id": ACCOUNT}, "api_key_project_key_has_no_rights"),
         (PROJECT_KEY, {"subaccount_index": 0}, "api_key_project_key_has_no_rights"),
         (PROJECT_KEY, {"project_id": ACCOUNT}, "api_key_project_key_has_no_rights"),
@@ -78,15 +80,25 @@ async def test_database_refuses_a_key_that_breaks_a_rule(keys: KeysWorld) -> Non
         (ACCOUNT_KEY, {"name": "a" * 65}, "api_key_name_is_plain"),
         (ACCOUNT_KEY, {"scopes": ["admin"]}, "api_key_scopes_are_known"),
         (ACCOUNT_KEY, {"scopes": ["account:read", None]}, "api_key_scopes_are_known"),
-        (ACCOUNT_KEY, {"origins": ["https://a.example"] * 101}, "api_key_origins_are_bounded"),
-        (ACCOUNT_KEY, {"origins": [None]}, "api_key_origins_are_bounded"),
+        (
+            ACCOUNT_KEY,
+            {"origins": ["https://a.example"] * 101, "origins_since_ns": [10] * 101},
+            "api_key_origins_are_bounded",
+        ),
+        (ACCOUNT_KEY, {"origins": [None], "origins_since_ns": [10]}, "api_key_origins_are_bounded"),
         *(
-            (
-                ACCOUNT_KEY,
-                {"scopes": ["account:read", scope], "origins": ["https://a.example"]},
-                "api_key_with_origins_is_harmless",
-            )
+            (ACCOUNT_KEY, {"scopes": ["account:read", scope], **PAGE}, "api_key_with_origins_is_harmless")
             for scope in ("keys:write", "withdrawals:write")
+        ),
+        (ACCOUNT_KEY, {"origins_since_ns": [10]}, "api_key_origins_have_their_since"),
+        (ACCOUNT_KEY, {**PAGE, "origins_since_ns": []}, "api_key_origins_have_their_since"),
+        (ACCOUNT_KEY, {**PAGE, "origins_since_ns": [None]}, "api_key_origins_have_their_since"),
+        (ACCOUNT_KEY, {**PAGE, "origins_since_ns": [9]}, "api_key_origins_came_with_a_change"),
+        (ACCOUNT_KEY, {**PAGE, "origins_since_ns": [11]}, "api_key_origins_came_with_a_change"),
+        *(
+            (ACCOUNT_KEY, {f"{name}_per_minute_count": count}, f"api_key_{name}_limit_range")
+            for name in ("read", "write", "order", "browser_session")
+            for count in (0, 1_000_001)
         ),
         (ACCOUNT_KEY, {"subaccount_index": -1}, "api_key_subaccount_counts_from_zero"),
         (ACCOUNT_KEY, {"expires_at_ns": 10}, "api_key_expires_after_creation"),
@@ -188,7 +200,7 @@ async def test_schema_file_says_what_the_migrations_build(database_factory: Data
         migrated = await describe(connection)
         for table in reversed([name for (name,) in await connection.fetch(TABLES)]):
             await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
-        await connection.execute("DROP ROUTINE claim_request, maintain_requests, refuse")
+        await connection.execute("DROP ROUTINE check_origins_since, claim_request, maintain_requests, refuse")
         assert await describe(connection) == set()
         await connection.execute((SERVICE_DIRECTORY / "schema.sql").read_text(encoding="utf-8"))
         assert await describe(connection) == migrated

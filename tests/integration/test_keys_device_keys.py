@@ -127,6 +127,18 @@ async def test_device_key_ends_after_thirty_days_however_much_it_is_used(account
     assert (await account.resolve(made.secret_key)).state == API_KEY_STATE_EXPIRED
 
 
+async def test_device_key_that_does_not_work_is_resolved_to_its_project_alone(account: SignedAccount) -> None:
+    """So that a page of the project can read the refusal; nothing else is told of it."""
+    project_id = str(account.owner.project_id)
+    signer = await account.session()
+    deleted, expired = await account.login(signer), await account.login(signer)
+    await account.delete_device_key(signer, deleted.device_key.device_key_id)
+    account.keys.clock.advance(seconds=7 * DAY_SECONDS)
+    for made, state in ((deleted, API_KEY_STATE_REVOKED), (expired, API_KEY_STATE_EXPIRED)):
+        answer = await account.resolve(made.secret_key)
+        assert answer == resolution_pb2.ResolveDeviceKeyResponse(state=state, project_id=project_id)
+
+
 async def test_use_is_not_noted_where_the_row_is_busy(account: SignedAccount) -> None:
     """The request goes on at once, with the end that is on record."""
     made = await account.login(await account.session())

@@ -101,7 +101,7 @@ async def test_nothing_is_registered_past_a_suspension(keys: KeysServer) -> None
     suspended = await refused(keys, request, account_status=ACCOUNT_STATUS_SUSPENDED)
     assert suspended.code is Code.ACCOUNT_SUSPENDED
     fence = resolution_pb2.FenceAccountRequest(account_id=ACCOUNT_ID, account_version=3)
-    await ResolutionServiceStub(keys.internal).FenceAccount(fence, timeout=10)
+    await ResolutionServiceStub(keys.internal).FenceAccount(fence, timeout=30)
     assert (await refused(keys, request, account_version=2)).code is Code.UNAVAILABLE
     await keys.ask("RegisterMasterKey", request, **as_project(), account_version=3)
 

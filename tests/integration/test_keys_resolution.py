@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,7 @@ async def test_resolution_answers_a_live_keys_facts(keys: KeysWorld, session: Id
         origins=["https://a.example"],
         subaccount_index=0,
         expires_at_ns=START_NS + 5,
+        origins_since_ns=[START_NS],
     )
 
 
@@ -66,19 +68,40 @@ async def test_resolution_answers_a_project_key_without_an_account(keys: KeysWor
     )
 
 
-async def test_resolution_tells_nothing_but_the_state_of_a_key_that_does_not_work(
+async def test_resolution_tells_of_a_key_that_does_not_work_whose_it_is_and_where_it_worked(
     keys: KeysWorld, session: Identity
 ) -> None:
-    """Deleted, expired, unknown: the state alone. Deleted wins over expired."""
-    deleted = await keys.create(session, expires_at=timestamp(START_NS + 5))
+    """So that a page of its own can read the refusal; nothing that it could do. Deleted wins over expired."""
+    fields: dict[str, Any] = {"origins": ["https://a.example"], "expires_at": timestamp(START_NS + 5)}
+    deleted = await keys.create(session, **fields)
     await keys.delete(session, deleted.public_key)
-    expired = await keys.create(session, expires_at=timestamp(START_NS + 5))
-    assert await keys.resolve(raw(deleted)) == ResolveApiKeyResponse(state=API_KEY_STATE_REVOKED)
+    expired = await keys.create(session, **fields)
+    facts: dict[str, Any] = {
+        "project_id": str(PROJECT),
+        "account_id": str(ACCOUNT),
+        "origins": ["https://a.example"],
+    }
+    revoked_answer = ResolveApiKeyResponse(state=API_KEY_STATE_REVOKED, **facts)
+    assert await keys.resolve(raw(deleted)) == revoked_answer
     keys.clock.advance_ns(4)
     assert (await keys.resolve(raw(expired))).state == API_KEY_STATE_LIVE
     keys.clock.advance_ns(1)
-    assert await keys.resolve(raw(expired)) == ResolveApiKeyResponse(state=API_KEY_STATE_EXPIRED)
-    assert await keys.resolve(raw(deleted)) == ResolveApiKeyResponse(state=API_KEY_STATE_REVOKED)
+    assert await keys.resolve(raw(expired)) == ResolveApiKeyResponse(state=API_KEY_STATE_EXPIRED, **facts)
+    assert await keys.resolve(raw(deleted)) == revoked_answer
+
+
+async def test_resolution_tells_a_revoked_project_key_s_project(keys: KeysWorld) -> None:
+    """A project key has neither an account nor origins."""
+    first, _ = await keys.create_for_project(PROJECT), await keys.create_for_project(PROJECT)
+    await keys.delete_of_project(keys.by_project(PROJECT), first.public_key)
+    assert await keys.resolve(raw(first), CredentialKind.PROJECT_KEY) == ResolveApiKeyResponse(
+        state=API_KEY_STATE_REVOKED, project_id=str(PROJECT)
+    )
+
+
+async def test_resolution_tells_nothing_of_a_key_that_is_unknown(keys: KeysWorld, session: Identity) -> None:
+    """There is nothing to tell, whatever was shown."""
+    await keys.create(session)
     for unknown in (bytes(32), b"", bytes(31)):
         assert await keys.resolve(unknown) == ResolveApiKeyResponse(state=API_KEY_STATE_UNKNOWN)
 

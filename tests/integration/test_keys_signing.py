@@ -83,7 +83,7 @@ async def test_session_key_reaches_what_its_scope_and_its_master_leave(
 
 async def facts(keys: KeysServer, pair: SigningKeyPair) -> tuple[int, int | None, bool, int | None]:
     request = resolution_pb2.GetSignerFactsRequest(account_id=ACCOUNT_ID, public_key=pair.public_key)
-    found = (await ResolutionServiceStub(keys.internal).GetSignerFacts(request, timeout=10)).facts
+    found = (await ResolutionServiceStub(keys.internal).GetSignerFacts(request, timeout=30)).facts
     return (
         found.role,
         found.subaccount_index if found.HasField("subaccount_index") else None,
@@ -194,7 +194,7 @@ async def test_nothing_is_minted_for_an_account_that_is_not_served(
     keys.auth.standings[ACCOUNT_ID] = standing_of(account_status=ACCOUNT_STATUS_SUSPENDED)
     assert await keys.code(MINT, request) is Code.ACCOUNT_SUSPENDED
     fence = resolution_pb2.FenceAccountRequest(account_id=ACCOUNT_ID, account_version=2)
-    await ResolutionServiceStub(keys.internal).FenceAccount(fence, timeout=10)
+    await ResolutionServiceStub(keys.internal).FenceAccount(fence, timeout=30)
     keys.auth.standings[ACCOUNT_ID] = standing_of(account_version=1)
     assert await keys.code(MINT, request) is Code.UNAVAILABLE
     keys.auth.standings[ACCOUNT_ID] = standing_of(account_version=2)

@@ -156,7 +156,7 @@ class Recorder:
 async def list_wallets(channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]) -> None:
     """A direct call with a credential in its metadata."""
     await WalletServiceStub(channel).ListWallets(
-        wallet_pb2.ListWalletsRequest(), metadata=metadata, timeout=5
+        wallet_pb2.ListWalletsRequest(), metadata=metadata, timeout=30
     )
 
 

@@ -17,7 +17,7 @@ from chassis.testing.fakes import FakeClock
 from cli.programs import ProgramError, ServiceProgram, wait_for_orphan
 from cli.supervisor import STEADY_AFTER_SECONDS, Backoff, Supervisor
 
-PATIENT_SECONDS = 10.0
+PATIENT_SECONDS = 30.0
 WAITS = "import signal; print('up', flush=True); signal.pause()"
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WAITS
 

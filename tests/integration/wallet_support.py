@@ -203,7 +203,7 @@ class WalletWorld:
         """
         connection = await self.connect()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while await connection.fetchval(sql) < waiting_count:
                     # The activity snapshot is kept for a transaction; each fetch here is one.
                     continue

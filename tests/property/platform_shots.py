@@ -43,6 +43,7 @@ class Target:
     world: World
     ids: dict[str, str] = field(default_factory=dict)
     withdrawing_key: str = ""
+    page_key: str = ""
 
     async def renew(self) -> None:
         """Another world, and its values for every path variable."""
@@ -54,6 +55,7 @@ class Target:
         await usable_address(cluster, account_id, ADDRESS)
         scopes = ["wallet:read", "withdrawals:write"]
         self.withdrawing_key = (await cluster.api_key(self.world.tenant, scopes=scopes))["secret_key"]
+        self.page_key = (await cluster.api_key(self.world.tenant, origins=[PAGE]))["secret_key"]
         self.ids = {
             "trading_wallet_id": trading.wallet_id,
             "order_id": trading.order_id,
@@ -90,6 +92,7 @@ class Target:
             "key": {"x-api-key": world.secret_key},
             "bearer key": {"authorization": f"Bearer {world.secret_key}"},
             "withdrawing key": {"x-api-key": self.withdrawing_key},
+            "page key": {"x-api-key": self.page_key, "origin": PAGE},
             "unknown key": {"x-api-key": UNKNOWN_SECRET},
             "bad token": {"authorization": f"Bearer {world.token[:-2]}"},
             "two": {"x-api-key": world.secret_key, "x-project-api-key": world.tenant.project_key},
@@ -101,6 +104,8 @@ def right_kind(method: Method) -> str:
     """A credential that the method takes."""
     if method.scope == "withdrawals:write":
         return "withdrawing key"
+    if method.for_pages:
+        return "page key"
     return {1: "project", 2: "session"}.get(min(method.accepts, default=0), "nobody")
 
 
@@ -183,6 +188,7 @@ OWN_TOKEN: Final = "the world's own token"
 OWN_POSSESSION: Final = base64_of(bytes(64))
 MASTER: Final = key_pair("a first master key")
 ADDRESS: Final = "0x" + "5f" * 20
+PAGE: Final = "https://shop.example"
 OWN_VALUES: Final = {"token_id": OWN_TOKEN, "possession_signature": OWN_POSSESSION}
 # A good value of each member of a body or query, and what else about right might be there.
 MEMBERS: Final[dict[str, tuple[object, st.SearchStrategy[Any]]]] = {
@@ -239,7 +245,7 @@ ODD_HEADERS: Final = st.dictionaries(
     max_size=2,
 )
 CREDENTIALS: Final = (
-    *("project", "session", "key", "bearer key", "withdrawing key"),
+    *("project", "session", "key", "bearer key", "withdrawing key", "page key"),
     *("unknown key", "bad token", "two", "nobody"),
 )
 VERBS: Final = ("HEAD", "PATCH", "OPTIONS", "GET", "DELETE", "POST", "PUT")

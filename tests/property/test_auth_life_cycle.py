@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
 from chassis.keyring import KeyRing, SigningKey
+from chassis.methods import CredentialKind as ShownKind
+from chassis.rpc.credentials import PresentedCredential
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.keys.v1.signer_facts_pb2 import SignerFacts
@@ -27,7 +29,7 @@ from services.auth.domain.session import Session
 from services.auth.exchange import CredentialExchange
 from services.auth.ports import AccountRef
 from services.auth.storage import AuthStorage
-from services.auth.tokens import SessionTokens
+from services.auth.tokens import BrowserSessionTokens, SessionTokens
 from tests.integration.auth_support import SHORT_POLICY, AuthWorld, auth_world
 
 IDLE: Final = SHORT_POLICY.idle_timeout_seconds
@@ -144,8 +146,10 @@ class Run:
         self.world = world
         self.ref = ref
         self.model = Model()
-        self.tokens = SessionTokens("test", KeyRing([SigningKey.from_seed(b"\x01" * 32, 0)]), world.clock)
-        self.exchange = CredentialExchange(self.tokens, world.store, NoKeys(), world.clock)
+        ring = KeyRing([SigningKey.from_seed(b"\x01" * 32, 0)])
+        self.tokens = SessionTokens("test", ring)
+        browser_tokens = BrowserSessionTokens("test", ring, world.clock)
+        self.exchange = CredentialExchange(self.tokens, browser_tokens, world.store, NoKeys(), world.clock)
         self.made: dict[uuid.UUID, Session] = {}
 
     async def step(self, name: str, number: int) -> None:
@@ -197,7 +201,8 @@ class Run:
     async def _use(self, session: ModelSession) -> None:
         expected = self.model.use(session)
         token = self.tokens.sign(self.made[session.name])
-        answer = await outcome(self.exchange.exchange(CredentialKind.ACCOUNT_SESSION, token, None, None))
+        shown = PresentedCredential(ShownKind.ACCOUNT_SESSION, token, origin=None)
+        answer = await outcome(self.exchange.exchange(CredentialKind.ACCOUNT_SESSION, shown, None))
         if expected is None:
             assert answer.credential_id == str(session.name)
             end = min(session.used + IDLE, session.started + CAP) - self.model.now

@@ -24,11 +24,20 @@ def hurry(document: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def edge(short_directory: Path) -> Iterator[RunningEdge]:
-    """One edge for this module."""
-    directory = short_directory / "edge-property"
+def hurried_edge(short_directory: Path) -> Iterator[RunningEdge]:
+    """An edge that is soon tired of waiting for bytes, and of work."""
+    directory = short_directory / "edge-hurried"
     directory.mkdir()
     with running_edge(directory, hurry) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def edge(short_directory: Path) -> Iterator[RunningEdge]:
+    """An edge as it is."""
+    directory = short_directory / "edge-property"
+    directory.mkdir()
+    with running_edge(directory) as running:
         yield running
 
 
@@ -48,9 +57,9 @@ requests = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(streams | requests)
-def test_any_bytes_are_answered_without_an_internal_error(edge: RunningEdge, stream: bytes) -> None:
+def test_any_bytes_are_answered_without_an_internal_error(hurried_edge: RunningEdge, stream: bytes) -> None:
     """No bytes make the edge fail: every answer is one of the error table, and none is INTERNAL."""
-    with edge.connect() as connection:
+    with hurried_edge.connect() as connection:
         connection.sendall(stream)
         connection.shutdown(1)
         answer = connection.makefile("rb").read()

@@ -156,7 +156,7 @@ async def test_any_message_is_answered_by_the_contract(target: Target, call: tup
     answer = rpc(
         message.SerializeToString() + behind,
         metadata=tuple(target.credential(shot.credential).items()),
-        timeout=10,
+        timeout=30,
     )
     code = await answer.code()
     if code is not grpc.StatusCode.OK:

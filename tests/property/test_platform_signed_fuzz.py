@@ -273,7 +273,7 @@ async def test_signed_message_with_any_field_changed_is_never_taken(
         method.full_name.split(".")[1]
     ].unary_unary(method.full_name)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await rpc(message.SerializeToString() + data.draw(st.binary(max_size=4)), timeout=10)
+        await rpc(message.SerializeToString() + data.draw(st.binary(max_size=4)), timeout=30)
     error = error_from_rpc(failure.value, method.full_name)
     assert not error.internal
     assert error.code in UNSIGNED

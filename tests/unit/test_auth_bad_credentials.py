@@ -5,40 +5,41 @@ from __future__ import annotations
 import pytest
 
 from chassis.errors import ERROR_TABLE, Code, SealgateError
+from chassis.ratelimit import ProcessRateLimiter
 from chassis.rpc.bad_credentials import BadCredentials
 from chassis.testing.fakes import FakeClock
 
 ADDRESS = "192.0.2.1"
 
 
-def answers(bad_credentials: BadCredentials, count: int, address: str = ADDRESS) -> list[Code]:
+async def answers(bad_credentials: BadCredentials, count: int, address: str = ADDRESS) -> list[Code]:
     refusal = SealgateError(Code.SESSION_INVALID)
-    return [bad_credentials.answer(refusal, address).code for _ in range(count)]
+    return [(await bad_credentials.answer(refusal, address)).code for _ in range(count)]
 
 
-def test_refusal_becomes_a_request_to_wait_when_there_were_too_many(clock: FakeClock) -> None:
+async def test_refusal_becomes_a_request_to_wait_when_there_were_too_many(clock: FakeClock) -> None:
     """The 31st of a minute, with the seconds to wait; another address has a count of its own."""
-    bad_credentials = BadCredentials(30, clock)
-    assert answers(bad_credentials, 32) == [Code.SESSION_INVALID] * 30 + [Code.RATE_LIMITED] * 2
-    assert answers(bad_credentials, 1, "192.0.2.2") == [Code.SESSION_INVALID]
+    bad_credentials = BadCredentials(30, ProcessRateLimiter(clock))
+    assert await answers(bad_credentials, 32) == [Code.SESSION_INVALID] * 30 + [Code.RATE_LIMITED] * 2
+    assert await answers(bad_credentials, 1, "192.0.2.2") == [Code.SESSION_INVALID]
     clock.advance(seconds=0.5)
-    limited = bad_credentials.answer(SealgateError(Code.API_KEY_INVALID), ADDRESS)
+    limited = await bad_credentials.answer(SealgateError(Code.API_KEY_INVALID), ADDRESS)
     assert limited.retry_after_seconds == 60
     clock.advance(seconds=59.5)
-    assert answers(bad_credentials, 1) == [Code.SESSION_INVALID]
+    assert await answers(bad_credentials, 1) == [Code.SESSION_INVALID]
 
 
 @pytest.mark.parametrize("code", [code for code, row in ERROR_TABLE.items() if row.http_status != 401])
-def test_refusal_of_a_good_credential_stays_as_it_is(clock: FakeClock, code: Code) -> None:
+async def test_refusal_of_a_good_credential_stays_as_it_is(clock: FakeClock, code: Code) -> None:
     """Only a credential that proves nothing is counted, and only its refusal replaced."""
-    bad_credentials = BadCredentials(1, clock)
+    bad_credentials = BadCredentials(1, ProcessRateLimiter(clock))
     refusal = SealgateError(code)
     for _ in range(3):
-        assert bad_credentials.answer(refusal, ADDRESS) is refusal
-    assert answers(bad_credentials, 2) == [Code.SESSION_INVALID, Code.RATE_LIMITED]
-    assert bad_credentials.answer(refusal, ADDRESS) is refusal
+        assert await bad_credentials.answer(refusal, ADDRESS) is refusal
+    assert await answers(bad_credentials, 2) == [Code.SESSION_INVALID, Code.RATE_LIMITED]
+    assert await bad_credentials.answer(refusal, ADDRESS) is refusal
 
 
-def test_caller_without_an_address_is_not_counted(clock: FakeClock) -> None:
+async def test_caller_without_an_address_is_not_counted(clock: FakeClock) -> None:
     """One without a network address is a process of our own machine."""
-    assert answers(BadCredentials(1, clock), 5, "") == [Code.SESSION_INVALID] * 5
+    assert await answers(BadCredentials(1, ProcessRateLimiter(clock)), 5, "") == [Code.SESSION_INVALID] * 5

@@ -265,3 +265,65 @@ def test_file_is_refused_when_a_member_stands_in_it_twice(tmp_path: Path) -> Non
         path.write_text(yaml.safe_dump(document()) + text, encoding="utf-8")
         with pytest.raises(ConfigError, match=f"{member}: stands there twice"):
             load_config(path, ServiceConfig)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379",
+        "redis://store/3",
+        "rediss://user:p%40ss%2Fw@store.example:6380/0",
+        "valkey://:secret@[::1]:6379",
+        "valkeys://user:secret@store",
+    ],
+)
+def test_store_of_rate_limits_is_taken_as_it_is_written(tmp_path: Path, url: str) -> None:
+    """Redis and Valkey, with and without TLS; what it says is never printed."""
+    content = document()
+    content["rate_limits"] = {"store": url, "when_store_is_down": "refuse"}
+    limits = load(tmp_path, content).rate_limits
+    assert (limits.store, limits.when_store_is_down) == (url, "refuse")
+    assert url not in f"{limits} {limits!r} {load(tmp_path, content)!r}"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"http://:{PASSWORD}@store", "begins with one of redis, rediss, valkey, valkeys"),
+        (f":{PASSWORD}@store:6379", "begins with one of"),
+        ("", "begins with one of"),
+        ("unix:///run/valkey.sock", "begins with one of"),
+        ("redis://", "names no server"),
+        (f"redis://:{PASSWORD}@:6379", "names no server"),
+        ("redis://store:0", "names no server"),
+        ("redis://user@store", "the password is missing"),
+        ("redis://user:@store", "the password is missing"),
+        ("redis://:@store", "the password is missing"),
+        (f"redis://:{PASSWORD}/x@store", "%-encode"),
+        (f"redis://:{PASSWORD}#x@store", "%-encode"),
+        (f"redis://:{PASSWORD}@store:port", "%-encode"),
+        (f"redis://:{PASSWORD}@store:70000", "%-encode"),
+        (f"redis://:{PASSWORD} x@store", "without spaces"),
+        (f"redis://:{PASSWORD}\n@store", "without spaces"),
+        (f"redis://:{PASSWORD}@store/zero", "at most the number of a database"),
+        (f"redis://:{PASSWORD}@store/0?ssl_cert_reqs=none", "at most the number of a database"),
+        (f"redis://:{PASSWORD}@store#0", "at most the number of a database"),
+    ],
+)
+def test_bad_store_is_refused_with_what_is_right(tmp_path: Path, url: str, words: str) -> None:
+    """It says what to write, and nothing of what was written: `problem` looks for the password."""
+    said = problem(tmp_path, lambda content: content.update(rate_limits={"store": url}))
+    assert said.startswith("rate_limits.store: write redis://HOST:PORT")
+    assert words in said
+
+
+def test_unknown_mode_without_the_store_is_refused(tmp_path: Path) -> None:
+    """What holds when the store is down is one of two words."""
+    said = problem(tmp_path, lambda content: content.update(rate_limits={"when_store_is_down": "allow"}))
+    assert said == "rate_limits.when_store_is_down: Input should be 'in_process' or 'refuse'"
+
+
+def test_metrics_beyond_loopback_need_tls(tmp_path: Path) -> None:
+    """As every other listener does."""
+    said = problem(tmp_path, lambda content: content.update(metrics={"address": "0.0.0.0:9100"}))
+    assert said == "metrics: a listener beyond loopback needs tls"

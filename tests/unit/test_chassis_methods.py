@@ -27,6 +27,7 @@ WALLET = "/api/v1/wallet/{wallet_id}"
 POLICIES = {
     "PK": frozenset({CredentialKind.PROJECT_KEY}),
     "AS": frozenset({CredentialKind.ACCOUNT_SESSION}),
+    "AK": frozenset({CredentialKind.ACCOUNT_API_KEY}),
     "AS AK": frozenset({CredentialKind.ACCOUNT_SESSION, CredentialKind.ACCOUNT_API_KEY}),
     "AS AK DK": frozenset(
         {CredentialKind.ACCOUNT_SESSION, CredentialKind.ACCOUNT_API_KEY, CredentialKind.DEVICE_KEY}
@@ -39,7 +40,7 @@ POLICIES = {
 
 # What the contract says of each route, read off it by hand: RPC; verb and paths; status; who;
 # scope; module; effect; the answer (an array, an object, or the message with its members), behind the
-# word for its envelope where that is not the platform's (S is that of signed requests).
+# word for its envelope where that is not the platform's (S is that of signed requests, B that of pages).
 PROJECT_ROUTES = """
 auth.Project.GetProject|GET /api/v1/project|200|PK|-|-|READ|object
 auth.Project.UpdateProject|PUT /api/v1/project|200|PK|-|-|WRITE|object
@@ -67,6 +68,7 @@ wallet.Withdrawal.AddAccountWithdrawalAddress|POST ACCOUNT/withdrawal-address|20
 ACCOUNT_ROUTES = """
 auth.Session.GetCurrentSession|GET /api/v1/account/session|200|AS AK DK|account:read|-|READ|message
 auth.Session.ExpireCurrentSession|POST /api/v1/account/session/expire|200|AS|-|-|REVOKE|message
+auth.BrowserSession.CreateBrowserSession|POST /api/v1/sessions|201|AK|-|browser|WRITE|B message
 keys.ApiKey.ListApiKeys|GET /api/v1/account/api-key|200|AS AK|account:read|-|READ|array
 keys.ApiKey.CreateApiKey|POST /api/v1/account/api-key|201|AS|keys:write|-|WRITE|object
 keys.ApiKey.UpdateApiKey|PUT /api/v1/account/api-key/{public_key}|200|AS|keys:write|-|WRITE|object
@@ -135,12 +137,14 @@ auth.Identity.ExchangeCredential|INTERNAL|edge keys wallet|READ
 auth.Identity.ListPassportKeys|INTERNAL|edge keys wallet|READ
 auth.Signer.ResolveSigner|INTERNAL|keys wallet|READ
 auth.Operator.CreateProject|OPERATOR||WRITE
+auth.Operator.SetProjectState|OPERATOR||WRITE
 auth.Operator.ListProjects|OPERATOR||READ
 keys.Resolution.ResolveApiKey|INTERNAL|auth|READ
 keys.Resolution.ResolveDeviceKey|INTERNAL|auth|READ
 keys.Resolution.GetSignerFacts|INTERNAL|auth|READ
 keys.Resolution.FenceAccount|INTERNAL|auth|REVOKE
 keys.Operator.IssueProjectApiKey|OPERATOR||WRITE
+keys.Operator.SetApiKeyLimits|OPERATOR||WRITE
 wallet.Operator.RecordDeposit|OPERATOR||WRITE
 wallet.Operator.CreateMarket|OPERATOR||WRITE
 wallet.Operator.CloseMarket|OPERATOR||WRITE
@@ -223,7 +227,7 @@ def test_route_is_that_of_the_contract(table: dict[str, Method], cells: list[str
     shape = "array" if row.list_field else "object" if row.object_field else "message"
     envelope, _, expected_shape = answer.rpartition(" ")
     assert shape == expected_shape
-    assert row.envelope.name == {"": "PLATFORM", "S": "SIGNED", "bare": "BARE"}[envelope]
+    assert row.envelope.name == {"": "PLATFORM", "B": "BROWSER", "S": "SIGNED", "bare": "BARE"}[envelope]
     assert row.exposure is (Exposure.OPEN if who == "nobody" else Exposure.PUBLIC)
 
 
@@ -257,14 +261,23 @@ def test_route_follows_from_its_verb(table: dict[str, Method], cells: list[str])
 
 @pytest.mark.parametrize("cells", ROUTES, ids=[cells[0] for cells in ROUTES])
 def test_route_is_counted_by_the_limit_of_its_effect(table: dict[str, Method], cells: list[str]) -> None:
-    """Reads by the reads' limit, orders by theirs, other writes by the writes'; what is open to all is
-    counted elsewhere.
+    """Reads by the reads' limit, orders and browser sessions by theirs, other writes by the writes'; what
+    is open to all is counted elsewhere.
     """
     row = table[cells[0]]
     is_order = cells[0].startswith("wallet.Order.") or cells[0].endswith(("Order", "Orders"))
     writes = rules.RATE_CLASS_ORDER if is_order else rules.RATE_CLASS_WRITE
+    if cells[0].startswith("auth.BrowserSession."):
+        writes = rules.RATE_CLASS_BROWSER_SESSION
     by_effect = {Effect.READ: rules.RATE_CLASS_READ}.get(row.effect, writes)
     assert row.rate_class == (rules.RATE_CLASS_NONE if row.exposure is Exposure.OPEN else by_effect)
+
+
+def test_only_making_a_browser_session_is_for_pages(table: dict[str, Method]) -> None:
+    """Every other write of a page's API key needs what that one method makes."""
+    assert [name for name, row in table.items() if row.for_pages] == [
+        "auth.BrowserSession.CreateBrowserSession"
+    ]
 
 
 def test_no_two_routes_are_the_same(table: dict[str, Method]) -> None:
@@ -290,8 +303,7 @@ def test_hidden_method_is_as_the_design_says(table: dict[str, Method], cells: li
     assert (row.accepts, row.bindings, row.rate_class) == (frozenset(), (), rules.RATE_CLASS_NONE)
 
 
-@pytest.mark.parametrize("name", ["ExchangeCredentialRequest.credential", "IssuedSession.session_token"])
-def test_secret_field_is_redacted_when_a_message_is_printed(name: str) -> None:
+def test_secret_field_is_redacted_when_a_message_is_printed() -> None:
     """Fields that hold a secret are marked in the proto, so that tools do not print them."""
     secret_fields = {
         f"{message.name}.{field.name}"
@@ -302,12 +314,13 @@ def test_secret_field_is_redacted_when_a_message_is_printed(name: str) -> None:
     }
     assert secret_fields == {
         "ExchangeCredentialRequest.credential",
+        "ExchangeCredentialRequest.session_token",
+        "CreateBrowserSessionResponse.session_token",
         "IssuedSession.session_token",
         "IssuedApiKey.secret_key",
         "CreateSessionApiKeyResponse.secret_key",
         "CreateDeviceKeyResponse.secret_key",
     }
-    assert name in secret_fields
 
 
 Change = Callable[[descriptor_pb2.MethodOptions], object]

@@ -79,6 +79,23 @@ def test_operator_command_ends_with_two_when_there_is_no_stack(tmp_path: Path) -
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "nothing to change: give --status, --modules or both"),
+        (("--status", "ASLEEP"), "'ACTIVE', 'PAST_DUE', 'SUSPENDED', 'CANCELLED'"),
+    ],
+)
+def test_project_set_refuses_to_guess_what_is_meant(arguments: tuple[str, ...], complaint: str) -> None:
+    """A usage error that says what there is to give; so is an id that is none."""
+    project_id = "01890a5d-ac96-774b-bcce-b302099a8057"
+    answer = CliRunner().invoke(main, ["project", "set", project_id, *arguments])
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert complaint in answer.stderr
+    nobody = CliRunner().invoke(main, ["project", "set", "shop", "--status", "ACTIVE"])
+    assert (nobody.exit_code, "not a valid UUID" in nobody.stderr) == (2, True)
+
+
 def test_migrate_keeps_the_password_to_itself_when_it_fails() -> None:
     """A DSN is never printed, whatever goes wrong with it."""
     for dsn in ("postgresql://u:planted-secret@127.0.0.1:1/x", "postgresql://u:planted-secret@[/x"):
@@ -175,6 +192,10 @@ def test_refusal_is_told_in_the_words_of_the_command() -> None:
         "VALIDATION_ERROR: --reference: must not be empty"
     )
     assert explain(error) == "VALIDATION_ERROR: external_ref: must not be empty"
+    of_list = invalid("modules[1]", "must be one of wallet, trading")
+    assert explain(of_list, {"modules": "--modules"}) == (
+        "VALIDATION_ERROR: --modules: must be one of wallet, trading"
+    )
     assert explain(SealgateError(Code.DEPOSIT_CONFLICT)).startswith("DEPOSIT_CONFLICT: ")
 
 

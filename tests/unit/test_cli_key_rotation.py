@@ -13,15 +13,17 @@ from click.testing import CliRunner, Result
 from chassis.clock import NANOSECONDS_PER_SECOND, SystemClock
 from chassis.ids import SystemIds
 from chassis.keyring import KeyRing, KeyRingError, create_key
-from chassis.limits import SESSION_CAP_MAX_SECONDS
+from chassis.limits import BROWSER_SESSION_LIFETIME_SECONDS, SESSION_CAP_MAX_SECONDS
 from chassis.testing.fakes import CountingIds, FakeClock
 from cli.data_directory import DataDirectory
-from cli.key_rotation import rotate_signing_keys
+from cli.key import PURPOSES
+from cli.key_rotation import SHOWN_SECONDS, rotate_signing_keys
 from cli.main import main
 
 # The life of what a key signed last, the lead of its successor, and the margin.
 PASSPORT_KEPT_SECONDS = 30 + 10 + 60
 SESSION_KEPT_SECONDS = SESSION_CAP_MAX_SECONDS + 10 + 60
+BROWSER_KEPT_SECONDS = BROWSER_SESSION_LIFETIME_SECONDS + 10 + 60
 
 
 def rotate(*arguments: str) -> Result:
@@ -29,22 +31,28 @@ def rotate(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def directories(tmp_path: Path) -> tuple[Path, Path]:
-    """Passport and session keys, one each, that have signed for a while."""
+def directories(tmp_path: Path) -> tuple[Path, ...]:
+    """Passport, session and browser keys, one each, that have signed for a while."""
     clock = SystemClock()
     ids = SystemIds(clock)
-    made = tmp_path / "passport-keys", tmp_path / "session-keys"
+    made = tuple(tmp_path / f"{purpose}-keys" for purpose in PURPOSES)
     for directory in made:
         create_key(directory, ids.seed(), 0)
     return made
 
 
-def options(directories: tuple[Path, Path]) -> list[str]:
-    return ["--passport-keys", str(directories[0]), "--session-keys", str(directories[1])]
+def options(directories: tuple[Path, ...]) -> list[str]:
+    pairs = zip(PURPOSES, directories, strict=True)
+    return [text for purpose, directory in pairs for text in (f"--{purpose}-keys", str(directory))]
 
 
 @pytest.mark.parametrize(
-    ("purpose", "kept_seconds"), [("passport", PASSPORT_KEPT_SECONDS), ("session", SESSION_KEPT_SECONDS)]
+    ("purpose", "kept_seconds"),
+    [
+        ("passport", PASSPORT_KEPT_SECONDS),
+        ("session", SESSION_KEPT_SECONDS),
+        ("browser", BROWSER_KEPT_SECONDS),
+    ],
 )
 def test_old_key_goes_with_the_first_rotation_after_all_it_signed_has_ended(
     tmp_path: Path, clock: FakeClock, ids: CountingIds, purpose: str, kept_seconds: int
@@ -67,6 +75,11 @@ def test_old_key_goes_with_the_first_rotation_after_all_it_signed_has_ended(
         second.made.kid,
         third.made.kid,
     }
+
+
+def test_every_kind_of_signing_key_has_its_rotation() -> None:
+    """The command, which loads nothing heavy for its help, and the work behind it name the same kinds."""
+    assert set(PURPOSES) == set(SHOWN_SECONDS)
 
 
 def test_nothing_is_removed_because_of_a_key_that_does_not_sign_yet(
@@ -92,13 +105,13 @@ def test_rotation_changes_nothing_in_a_directory_that_is_unfit(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_command_writes_a_key_for_later_and_says_when_it_signs(directories: tuple[Path, Path]) -> None:
+def test_command_writes_a_key_for_later_and_says_when_it_signs(directories: tuple[Path, ...]) -> None:
     """One of each, for their owner alone; the old ones sign until then. No secret is printed."""
     answer = rotate("all", *options(directories), "--lead-seconds", "60")
     assert (answer.exit_code, answer.stderr) == (0, "")
     now_ns = SystemClock().now_ns()
     lines = answer.output.splitlines()
-    assert [line.split()[0] for line in lines[::2]] == ["passport", "session"]
+    assert [line.split()[0] for line in lines[::2]] == list(PURPOSES)
     for directory, said in zip(directories, lines[::2], strict=True):
         ring = KeyRing.load(directory)
         new = ring.signing_key(now_ns + 60 * NANOSECONDS_PER_SECOND)
@@ -111,9 +124,9 @@ def test_command_writes_a_key_for_later_and_says_when_it_signs(directories: tupl
         assert len(list(directory.iterdir())) == 2
 
 
-def test_command_rotates_what_it_is_told_and_no_more(directories: tuple[Path, Path]) -> None:
+def test_command_rotates_what_it_is_told_and_no_more(directories: tuple[Path, ...]) -> None:
     """The other directory stays as it was."""
-    passport, session = directories
+    passport, session, _ = directories
     assert rotate("session", "--session-keys", str(session)).exit_code == 0
     assert (len(list(passport.iterdir())), len(list(session.iterdir()))) == (1, 2)
 
@@ -123,28 +136,28 @@ def test_command_finds_the_keys_of_a_local_stack(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path / "data")
     data.claim()
     clock = SystemClock()
-    for purpose in ("passport", "session"):
+    for purpose in PURPOSES:
         create_key(data.keys / purpose, SystemIds(clock).seed(), 0)
     try:
         answer = rotate("all", "--data", str(data.root))
     finally:
         data.release()
     assert answer.exit_code == 0
-    assert all(len(list((data.keys / name).iterdir())) == 2 for name in ("passport", "session"))
+    assert all(len(list((data.keys / name).iterdir())) == 2 for name in PURPOSES)
 
 
-def test_command_says_which_keys_it_removed(directories: tuple[Path, Path]) -> None:
+def test_command_says_which_keys_it_removed(directories: tuple[Path, ...]) -> None:
     """By name, so that a log of rotations is complete."""
-    passport, _ = directories
+    passport, *_ = directories
     old = KeyRing.load(passport).signing_key(0)
     create_key(passport, b"\x07" * 32, 1)
     answer = rotate("passport", "--passport-keys", str(passport))
     assert f"{old.kid} removed: nothing that it signed is good any more\n" in answer.output
 
 
-def test_command_ends_with_two_where_it_cannot_work(directories: tuple[Path, Path], tmp_path: Path) -> None:
+def test_command_ends_with_two_where_it_cannot_work(directories: tuple[Path, ...], tmp_path: Path) -> None:
     """One line that names the place, and nothing was rotated, not even the half that could have been."""
-    passport, session = directories
+    passport, session, _ = directories
     (session / "bad.json").write_text(json.dumps({"kid": "0"}), encoding="ascii")
     cases = {
         str(session / "bad.json"): rotate("all", *options(directories)),

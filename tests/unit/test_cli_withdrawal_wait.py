@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from chassis.limits import WITHDRAWAL_ADDRESS_WAIT_MAX_SECONDS, WITHDRAWAL_ADDRESS_WAIT_SECONDS
 from cli.data_directory import DataDirectory
 from cli.main import main
-from cli.stack_config import SERVICES, service_documents
+from cli.stack_config import PORT_NAMES, SERVICES, service_documents
 from cli.up import up
 from services.wallet.config import WalletConfig
 
@@ -21,7 +21,7 @@ def test_wait_reaches_the_wallet_service_when_it_is_given(tmp_path: Path, wait_s
     documents = service_documents(
         DataDirectory(tmp_path),
         dict.fromkeys(SERVICES, "postgresql:///"),
-        dict.fromkeys(SERVICES, 1),
+        dict.fromkeys(PORT_NAMES, 1),
         rate_limits={},
         withdrawal_address_wait_seconds=wait_seconds,
     )

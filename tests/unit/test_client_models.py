@@ -26,7 +26,7 @@ from tests.unit.edge_support import DESCRIPTOR
 
 
 def served() -> Mapping[str, Method]:
-    """Every method with a route, the browser's excepted, by the client's name for it."""
+    """Every method with a route, but for what web pages alone can call, by the client's name for it."""
     pool = DescriptorPool()
     services = []
     for file in FileDescriptorSet.FromString(DESCRIPTOR.read_bytes()).file:
@@ -36,7 +36,7 @@ def served() -> Mapping[str, Method]:
     return {
         "".join(f"_{c.lower()}" if c.isupper() else c for c in row.descriptor.name).lstrip("_"): row
         for row in method_table(services).values()
-        if row.bindings and row.envelope is not Envelope.BROWSER
+        if row.bindings and not row.for_pages
     }
 
 

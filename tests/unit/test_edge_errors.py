@@ -84,6 +84,21 @@ def test_refused_credential_is_challenged_as_its_route_takes_it(
     assert dict(answer.headers)[b"www-authenticate"] == challenge
 
 
+@pytest.mark.parametrize(
+    ("code", "challenge"),
+    [
+        (Code.SESSION_REQUIRED, b'BrowserSession realm="sealgate"'),
+        (Code.SESSION_INVALID, b'BrowserSession realm="sealgate", error="invalid_token"'),
+        (Code.SESSION_EXPIRED, b'BrowserSession realm="sealgate", error="invalid_token"'),
+        (Code.API_KEY_REVOKED, b'Bearer realm="sealgate", error="invalid_token"'),
+    ],
+)
+def test_session_beside_an_api_key_is_challenged_as_the_pages(code: Code, challenge: bytes) -> None:
+    """A page whose key is good is not told to show another bearer token."""
+    answer = error_answer(SealgateError(code), REQUEST_ID, METHODS["CreateWallet"], by_api_key=True)
+    assert dict(answer.headers)[b"www-authenticate"] == challenge
+
+
 def test_pause_becomes_retry_after() -> None:
     """What an error knows of a sensible repeat stands in the header."""
     answer = error_answer(SealgateError(Code.OVERLOADED, retry_after_seconds=7), REQUEST_ID)

@@ -113,3 +113,21 @@ def test_body_is_announced_by_length_or_chunks(
 ) -> None:
     """Whether to wait for a body is told from the headers."""
     assert (headers(*pairs).announces_body(), headers(*pairs).body_bytes()) == (announced, length)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("x-api-key", "sk_abc", True),
+        ("x-api-key", "", True),
+        ("authorization", "Bearer sk_abc", True),
+        ("authorization", "bearer  sk_abc", True),
+        ("authorization", "Bearer a.b.c", False),
+        ("authorization", "Basic sk_abc", False),
+        ("x-project-api-key", "sk_abc", False),
+        ("x-session-token", "a.b.c", False),
+    ],
+)
+def test_api_key_is_told_from_other_credentials(name: str, value: str, *, shown: bool) -> None:
+    """Both headers that carry one count, and no other."""
+    assert headers((name, value)).show_api_key() is shown

@@ -14,7 +14,7 @@ from chassis.methods import scope_text
 from sealgate.common.v1.method_rule_pb2 import Scope
 from services.keys.domain.api_key import ApiKey, KeyRights, KeyState, Owner, OwnerKind
 from services.keys.domain.authority import AccountStanding, Act, ActorKind, refuse_gain
-from services.keys.domain.changes import RightsChange, changed_rights, delta
+from services.keys.domain.changes import RightsChange, changed_key, changed_rights, delta
 from services.keys.domain.rights import SCOPES, account_key_rights, project_key_rights
 
 NOW_NS = 1_800_000_000_000_000_000
@@ -240,6 +240,34 @@ def test_change_is_allowed_when_it_resolves_the_contradiction_itself() -> None:
     key = key_with(KeyRights("", ("account:read",), ("https://a.example",)))
     rights = changed_rights(key, RightsChange(scopes=("withdrawals:write",), origins=()))
     assert rights == KeyRights("", ("withdrawals:write",))
+
+
+def test_origin_keeps_its_since_until_it_goes_and_comes_back_with_another() -> None:
+    """Whatever else changes, in whatever order the origins are put."""
+    some, other = "https://a.example", "https://b.example"
+    key = replace(key_with(KeyRights("", ("account:read",), (some,))), origins_since_ns=(NOW_NS,))
+    later_ns = NOW_NS + 5
+    key = changed_key(key, replace(key.rights, name="b", origins=(other, some)), later_ns)
+    assert (key.origins_since_ns, key.updated_at_ns) == ((later_ns, NOW_NS), later_ns)
+    key = changed_key(key, replace(key.rights, origins=(other,)), later_ns + 1)
+    assert (key.origins_since_ns, key.updated_at_ns) == ((later_ns,), later_ns + 1)
+    key = changed_key(key, replace(key.rights, origins=(some, other)), later_ns + 2)
+    assert key.origins_since_ns == (later_ns + 2, later_ns)
+
+
+@pytest.mark.parametrize("offset_ns", [0, -1, -SECOND_NS])
+def test_since_is_newer_than_every_change_before_when_the_clock_is_not(offset_ns: int) -> None:
+    """A clock that stands still, or another replica's that is behind, brings no since that was there."""
+    page = "https://a.example"
+    key = replace(key_with(KeyRights("", ("account:read",), (page,))), origins_since_ns=(NOW_NS,))
+    seen = {NOW_NS}
+    for _ in range(3):
+        key = changed_key(key, replace(key.rights, origins=()), NOW_NS + offset_ns)
+        assert key.origins_since_ns == ()
+        key = changed_key(key, replace(key.rights, origins=(page,)), NOW_NS + offset_ns)
+        (since_ns,) = key.origins_since_ns
+        assert since_ns == key.updated_at_ns > max(seen)
+        seen.add(since_ns)
 
 
 def test_delta_tells_what_came_from_what_went() -> None:

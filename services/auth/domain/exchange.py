@@ -1,12 +1,14 @@
 """Who a credential makes its bearer: the checks of an exchange, in the order they are answered in.
 
-First the credential itself (401), then its project, then its account, then the origin (403): whoever
-cannot prove who they are learns nothing of what stands behind the credential.
+First the credential itself (401), then its project, then its account (403): whoever cannot prove who
+they are learns nothing of what stands behind the credential. Whether it works from the page that shows it
+is said and not refused here: what comes before that depends on the method.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -15,6 +17,7 @@ from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
 from chassis.limits import PASSPORT_LIFETIME_SECONDS
 from services.auth.domain.account import AccountStatus, refuse_suspended
+from services.auth.domain.browser_session import NO_BROWSER_SESSION, BrowserSession
 from services.auth.domain.project import ProjectStatus, refuse_unserved
 from services.auth.domain.session import Session
 from services.auth.domain.token import TokenClaims
@@ -26,8 +29,6 @@ SESSION_SCOPES: Final = ("account:read", "keys:write", "wallet:read", "wallet:wr
 DEVICE_KEY_SCOPES: Final = ("account:read", "wallet:read")
 
 _PASSPORT_LIFETIME_NS: Final = PASSPORT_LIFETIME_SECONDS * NANOSECONDS_PER_SECOND
-# What browsers send for a page that has no origin of its own.
-_OPAQUE_ORIGIN: Final = "null"
 
 
 class CredentialKind(StrEnum):
@@ -39,7 +40,7 @@ class CredentialKind(StrEnum):
     DEVICE_KEY = "DEVICE_KEY"
 
 
-class DeadKey(StrEnum):
+class DeadState(StrEnum):
     """Why an API key or a device key does not work, as the keys service says."""
 
     UNKNOWN = "UNKNOWN"
@@ -48,27 +49,39 @@ class DeadKey(StrEnum):
 
 
 _DEAD_KEY_CODES: Final = {
-    DeadKey.UNKNOWN: Code.API_KEY_INVALID,
-    DeadKey.REVOKED: Code.API_KEY_REVOKED,
-    DeadKey.EXPIRED: Code.API_KEY_EXPIRED,
+    DeadState.UNKNOWN: Code.API_KEY_INVALID,
+    DeadState.REVOKED: Code.API_KEY_REVOKED,
+    DeadState.EXPIRED: Code.API_KEY_EXPIRED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DeadKey:
+    """A key that does not work; an unknown one is nobody's. `origins` are an API key's own."""
+
+    state: DeadState
+    project_id: uuid.UUID | None = None
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LiveApiKey:
     """The facts of a key that works; a project key has no account and needs no scopes.
 
-    `expires_at_ns` is when it stops, whatever stops it; `retires_at_ns` when a rotation revokes it.
+    `origins` says of each since when the key has it without a break, and `limits` how many calls of a
+    rate class it has a minute where that is its own figure. `expires_at_ns` is when it stops, whatever
+    stops it; `retires_at_ns` when a rotation revokes it.
     """
 
     public_text: str
     project_id: uuid.UUID
     account_id: uuid.UUID | None
     scopes: tuple[str, ...]
-    origins: tuple[str, ...]
+    origins: Mapping[str, int]
     subaccount_index: int | None
     expires_at_ns: int | None
     retires_at_ns: int | None = None
+    limits: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +133,20 @@ class SessionStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class WebPage:
+    """The page that shows a credential: whether that works from there and, of a key, since when it does."""
+
+    origin: str
+    is_allowed: bool
+    since_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """Who a good credential makes its bearer.
 
-    `expires_at_ns` is the credential's own end, and `ends_revoked` whether a rotation is what ends it.
+    `page` is None on the server channel. `expires_at_ns` is the credential's own end, and `ends_revoked`
+    whether a rotation is what ends it. `browser_session` is what came beside it.
     """
 
     kind: CredentialKind
@@ -132,37 +155,41 @@ class Grant:
     holder: Holder | None
     scopes: tuple[str, ...]
     subaccount_index: int | None
-    origin: str | None
+    page: WebPage | None
     expires_at_ns: int | None
     ends_revoked: bool = False
+    limits: tuple[tuple[int, int], ...] = ()
+    browser_session: BrowserSession = NO_BROWSER_SESSION
 
     def passport_expires_at_ns(self, now_ns: int) -> int:
-        """30 s from now, but never past the credential."""
-        latest = now_ns + _PASSPORT_LIFETIME_NS
-        return latest if self.expires_at_ns is None else min(latest, self.expires_at_ns)
+        """30 s from now, but never past the credential, nor past the browser session beside it."""
+        ends = (now_ns + _PASSPORT_LIFETIME_NS, self.expires_at_ns, self.browser_session.expires_at_ns)
+        return min(end for end in ends if end is not None)
 
 
-def dead_key_error(dead: DeadKey) -> SealgateError:
+def dead_key_error(state: DeadState) -> SealgateError:
     """The API_KEY_INVALID, API_KEY_REVOKED or API_KEY_EXPIRED of a key of any kind that does not work."""
-    return SealgateError(_DEAD_KEY_CODES[dead])
+    return SealgateError(_DEAD_KEY_CODES[state])
 
 
 def admit_session(
-    claims: TokenClaims, standing: SessionStanding | None, origin: str | None, now_ns: int
+    claims: TokenClaims, standing: SessionStanding | None, page: WebPage | None, now_ns: int
 ) -> Grant:
     """Decides about a session token whose signature is good.
 
-    Raises SESSION_INVALID for a session that is not there or was ended, SESSION_EXPIRED for one that
-    ran out; then TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    Raises SESSION_EXPIRED for a token past its end; SESSION_INVALID for a session that is not there or
+    was ended, SESSION_EXPIRED for one that ran out; then TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED,
+    ACCOUNT_SUSPENDED.
     """
-    if standing is None or _named(standing) != claims or standing.session.ended_at_ns is not None:
+    if now_ns >= claims.expires_at_ns:
+        raise SealgateError(Code.SESSION_EXPIRED)
+    if standing is None or not claims.names(standing.session) or standing.session.ended_at_ns is not None:
         raise SealgateError(Code.SESSION_INVALID)
     session = standing.session
     if session.has_lapsed(now_ns):
         raise SealgateError(Code.SESSION_EXPIRED)
     refuse_unserved(standing.tenant.status)
     refuse_suspended(standing.holder.status)
-    _refuse_origin(origin, standing.tenant.allowed_origins)
     return Grant(
         kind=CredentialKind.ACCOUNT_SESSION,
         credential_id=str(session.session_id),
@@ -170,32 +197,33 @@ def admit_session(
         holder=standing.holder,
         scopes=SESSION_SCOPES,
         subaccount_index=None,
-        origin=origin,
+        page=page,
         expires_at_ns=session.expires_at_ns,
     )
 
 
-def admit_account_key(key: LiveApiKey, standing: Standing | None, origin: str | None, now_ns: int) -> Grant:
+def admit_account_key(key: LiveApiKey, standing: Standing | None, page: WebPage | None, now_ns: int) -> Grant:
     """Decides about a live account API key.
 
     Raises API_KEY_REVOKED for a key that was rotated out since it was looked up, API_KEY_EXPIRED past
     its own end, API_KEY_INVALID when its account is not there; then TENANT_SUSPENDED,
-    SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED.
     """
     _refuse_stopped_key(key, now_ns)
     if standing is None or standing.holder is None:
         raise SealgateError(Code.API_KEY_INVALID, internal="a live key of an account that is not there")
     refuse_unserved(standing.tenant.status)
     refuse_suspended(standing.holder.status)
-    _refuse_origin(origin, key.origins)
-    return _key_grant(CredentialKind.ACCOUNT_API_KEY, key, standing, origin)
+    return _key_grant(CredentialKind.ACCOUNT_API_KEY, key, standing, page)
 
 
-def admit_device_key(key: LiveDeviceKey, standing: Standing | None, origin: str | None, now_ns: int) -> Grant:
-    """Decides about a live device key, which has no origins of its own: its project's count.
+def admit_device_key(
+    key: LiveDeviceKey, standing: Standing | None, page: WebPage | None, now_ns: int
+) -> Grant:
+    """Decides about a live device key.
 
     Raises API_KEY_EXPIRED past its end, API_KEY_INVALID when its account is not there; then
-    TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED, ORIGIN_NOT_ALLOWED.
+    TENANT_SUSPENDED, SUBSCRIPTION_CANCELLED, ACCOUNT_SUSPENDED.
     """
     if now_ns >= key.expires_at_ns:
         raise SealgateError(Code.API_KEY_EXPIRED)
@@ -205,7 +233,6 @@ def admit_device_key(key: LiveDeviceKey, standing: Standing | None, origin: str 
         )
     refuse_unserved(standing.tenant.status)
     refuse_suspended(standing.holder.status)
-    _refuse_origin(origin, standing.tenant.allowed_origins)
     return Grant(
         kind=CredentialKind.DEVICE_KEY,
         credential_id=str(key.device_key_id),
@@ -213,33 +240,31 @@ def admit_device_key(key: LiveDeviceKey, standing: Standing | None, origin: str 
         holder=standing.holder,
         scopes=DEVICE_KEY_SCOPES,
         subaccount_index=key.subaccount_index,
-        origin=origin,
+        page=page,
         expires_at_ns=key.expires_at_ns,
     )
 
 
 def admit_project_key(
-    key: LiveApiKey, standing: Standing | None, *, names_subject: bool, origin: str | None, now_ns: int
+    key: LiveApiKey, standing: Standing | None, *, names_subject: bool, page: WebPage | None, now_ns: int
 ) -> Grant:
     """Decides about a live project key; `standing.holder` is the account it is to act on.
 
     A suspended account is not refused here: its project reads it and makes it active again, and what
     issues something under it looks at its status. Raises API_KEY_REVOKED and API_KEY_EXPIRED as
     above, API_KEY_INVALID when its project is not there; then TENANT_SUSPENDED,
-    SUBSCRIPTION_CANCELLED, ORIGIN_NOT_ALLOWED from any page, and ACCOUNT_NOT_FOUND when the account it
-    names is not one of the project's.
+    SUBSCRIPTION_CANCELLED, and ACCOUNT_NOT_FOUND when the account it names is not one of the project's.
     """
     _refuse_stopped_key(key, now_ns)
     if standing is None:
         raise SealgateError(Code.API_KEY_INVALID, internal="a live key of a project that is not there")
     refuse_unserved(standing.tenant.status)
-    _refuse_origin(origin, ())
     if names_subject and standing.holder is None:
         raise SealgateError(Code.ACCOUNT_NOT_FOUND)
-    return _key_grant(CredentialKind.PROJECT_KEY, key, standing, origin)
+    return _key_grant(CredentialKind.PROJECT_KEY, key, standing, page)
 
 
-def _key_grant(kind: CredentialKind, key: LiveApiKey, standing: Standing, origin: str | None) -> Grant:
+def _key_grant(kind: CredentialKind, key: LiveApiKey, standing: Standing, page: WebPage | None) -> Grant:
     return Grant(
         kind=kind,
         credential_id=key.public_text,
@@ -247,15 +272,11 @@ def _key_grant(kind: CredentialKind, key: LiveApiKey, standing: Standing, origin
         holder=standing.holder,
         scopes=key.scopes,
         subaccount_index=key.subaccount_index,
-        origin=origin,
+        page=page,
         expires_at_ns=key.expires_at_ns,
         ends_revoked=key.retires_at_ns is not None and key.retires_at_ns == key.expires_at_ns,
+        limits=key.limits,
     )
-
-
-def _named(standing: SessionStanding) -> TokenClaims:
-    session = standing.session
-    return TokenClaims(session.session_id, session.account_id, session.project_id)
 
 
 def _refuse_stopped_key(key: LiveApiKey, now_ns: int) -> None:
@@ -263,9 +284,3 @@ def _refuse_stopped_key(key: LiveApiKey, now_ns: int) -> None:
         raise SealgateError(Code.API_KEY_REVOKED)
     if key.expires_at_ns is not None and now_ns >= key.expires_at_ns:
         raise SealgateError(Code.API_KEY_EXPIRED)
-
-
-def _refuse_origin(origin: str | None, allowed: tuple[str, ...]) -> None:
-    """Exact comparison; a request without an origin comes from a server and is not limited here."""
-    if origin is not None and (origin == _OPAQUE_ORIGIN or origin not in allowed):
-        raise SealgateError(Code.ORIGIN_NOT_ALLOWED)

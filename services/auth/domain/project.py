@@ -84,27 +84,42 @@ class ProjectChange:
             check_session_policy(self.session_policy)
 
 
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What the operator decides of a project; None leaves it as it is."""
+
+    status: ProjectStatus | None = None
+    modules: tuple[str, ...] | None = None
+
+
 def new_project(project_id: uuid.UUID, name: str, modules: Sequence[str], now_ns: int) -> Project:
     """An active project with the default policy; raises VALIDATION_ERROR for a bad name or module.
 
     No module at all means every module.
     """
     check_name(name)
-    for index, module in enumerate(modules):
-        if module not in MODULES:
-            raise invalid(f"modules[{index}]", f"must be one of {', '.join(MODULES)}")
-        if module in modules[:index]:
-            raise invalid(f"modules[{index}]", "must not be listed twice")
     return Project(
         project_id=project_id,
         name=name,
         status=ProjectStatus.ACTIVE,
-        modules=tuple(module for module in MODULES if module in modules) or MODULES,
+        modules=ordered_modules(modules) or MODULES,
         allowed_origins=(),
         session_policy=DEFAULT_SESSION_POLICY,
         created_at_ns=now_ns,
         updated_at_ns=now_ns,
     )
+
+
+def ordered_modules(modules: Sequence[str]) -> tuple[str, ...]:
+    """`modules` in the order in which answers list them; raises VALIDATION_ERROR for one that there is not,
+    and for one that comes twice.
+    """
+    for index, module in enumerate(modules):
+        if module not in MODULES:
+            raise invalid(f"modules[{index}]", f"must be one of {', '.join(MODULES)}")
+        if module in modules[:index]:
+            raise invalid(f"modules[{index}]", "must not be listed twice")
+    return tuple(module for module in MODULES if module in modules)
 
 
 def check_name(name: str) -> None:

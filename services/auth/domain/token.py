@@ -18,11 +18,17 @@ TOKEN_AUDIENCE: Final = "session"  # noqa: S105  (a use, not a secret)
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """Which session a token names."""
+    """Which session a token names, and when the token itself ends."""
 
     session_id: uuid.UUID
     account_id: uuid.UUID
     project_id: uuid.UUID
+    expires_at_ns: int
+
+    def names(self, session: Session) -> bool:
+        """Whether all that the token says of its session is so."""
+        named = (self.session_id, self.account_id, self.project_id)
+        return named == (session.session_id, session.account_id, session.project_id)
 
 
 def session_claims(session: Session, issuer: str) -> dict[str, object]:
@@ -42,21 +48,18 @@ def session_claims(session: Session, issuer: str) -> dict[str, object]:
     }
 
 
-def read_session_claims(claims: Mapping[str, object], issuer: str, now_ns: int) -> TokenClaims:
-    """Reads the claims of a token whose signature is good.
+def read_session_claims(claims: Mapping[str, object], issuer: str) -> TokenClaims:
+    """Reads the claims of a token whose signature is good, also past its `exp`.
 
-    Raises SESSION_INVALID for a token of another deployment or use, or without a claim that we
-    write; SESSION_EXPIRED for one past its `exp`.
+    Raises SESSION_INVALID for a token of another deployment or use, or without a claim that we write.
     """
     if claims.get("iss") != issuer or claims.get("aud") != TOKEN_AUDIENCE:
         raise SealgateError(Code.SESSION_INVALID)
     expires_at_seconds = claims.get("exp")
     if not isinstance(expires_at_seconds, int) or isinstance(expires_at_seconds, bool):
         raise SealgateError(Code.SESSION_INVALID)
-    named = TokenClaims(_uuid(claims, "sid"), _uuid(claims, "sub"), _uuid(claims, "prj"))
-    if now_ns >= expires_at_seconds * NANOSECONDS_PER_SECOND:
-        raise SealgateError(Code.SESSION_EXPIRED)
-    return named
+    expires_at_ns = expires_at_seconds * NANOSECONDS_PER_SECOND
+    return TokenClaims(_uuid(claims, "sid"), _uuid(claims, "sub"), _uuid(claims, "prj"), expires_at_ns)
 
 
 def _uuid(claims: Mapping[str, object], name: str) -> uuid.UUID:

@@ -58,6 +58,16 @@ class KeyRights:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """How many calls of each class the operator lets a key make in any 60 s; None: as many as any key."""
+
+    read_per_minute_count: int | None = None
+    write_per_minute_count: int | None = None
+    order_per_minute_count: int | None = None
+    browser_session_per_minute_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as it is stored: its public half (32 bytes, Ed25519), never its secret."""
 
@@ -73,6 +83,9 @@ class ApiKey:
     retires_at_ns: int | None = None
     # The session key that made it, or made what it was rotated from.
     session_public_key: bytes | None = None
+    # For each of its origins since when it has it without a break: newer than all that it ever had then.
+    origins_since_ns: tuple[int, ...] = ()
+    limits: KeyLimits = KeyLimits()
 
     @property
     def stops_at_ns(self) -> int | None:

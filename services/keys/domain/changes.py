@@ -44,6 +44,24 @@ def changed_rights(key: ApiKey, change: RightsChange) -> KeyRights:
     return rights
 
 
+def changed_key(key: ApiKey, rights: KeyRights, now_ns: int) -> ApiKey:
+    """The key with other `rights`, changed at `now_ns`.
+
+    A browser session is bound to the time since which the key has its origin. So an origin that stays
+    keeps that time, and one that is added, even one that the key once had, gets a time that the key
+    never had before: that of the change, which is later than every other change of the key.
+    """
+    # Another replica's clock may be ahead of ours.
+    updated_at_ns = max(now_ns, key.updated_at_ns + 1)
+    since_ns = dict(zip(key.rights.origins, key.origins_since_ns, strict=True))
+    return replace(
+        key,
+        rights=rights,
+        updated_at_ns=updated_at_ns,
+        origins_since_ns=tuple(since_ns.get(origin, updated_at_ns) for origin in rights.origins),
+    )
+
+
 def delta(before: KeyRights, after: KeyRights) -> RightsDelta:
     """What was added and removed from `before` to `after`."""
     return RightsDelta(

@@ -7,11 +7,11 @@ from google.protobuf.struct_pb2 import ListValue
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock
-from chassis.errors import Code, SealgateError, invalid
+from chassis.errors import invalid
 from chassis.ids import Ids
 from chassis.rpc import context as request_context
 from chassis.rpc.timestamps import timestamp, timestamp_or_none
-from chassis.secrets import ApiKeyPair, parse_public_key, public_key_text
+from chassis.secrets import ApiKeyPair, public_key_text
 from sealgate.keys.v1 import api_key_pb2, api_key_pb2_grpc
 from services.keys.domain.api_key import ApiKey, KeyRights, Owner
 from services.keys.domain.authority import Act
@@ -25,7 +25,7 @@ from services.keys.domain.rights import (
 )
 from services.keys.domain.rotation import checked_overlap_ns
 from services.keys.ports import KeyStore
-from services.keys.transport.messages import Context, account, act_of_caller
+from services.keys.transport.messages import Context, account, act_of_caller, named_key
 
 _CreateRequest = api_key_pb2.CreateAccountApiKeyRequest | api_key_pb2.CreateApiKeyRequest
 _UpdateRequest = api_key_pb2.UpdateAccountApiKeyRequest | api_key_pb2.UpdateApiKeyRequest
@@ -80,7 +80,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.DeleteProjectApiKeyResponse:
         """Deletes a key of the caller's project, which may be the one it shows, but not the last."""
         await self._store.delete(
-            _project(), _public_key(request.public_key), act_of_caller(self._clock, self._ids)
+            _project(), named_key(request.public_key), act_of_caller(self._clock, self._ids)
         )
         return api_key_pb2.DeleteProjectApiKeyResponse(deleted=True)
 
@@ -107,7 +107,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.RotateAccountApiKeyResponse:
         """Replaces a key of one of the project's accounts; without an overlap unless one is asked for."""
         overlap_ns = checked_overlap_ns(request.overlap_seconds)
-        public_key = _public_key(request.public_key)
+        public_key = named_key(request.public_key)
         issued = await self._issuer.replace(
             account(), public_key, overlap_ns, act_of_caller(self._clock, self._ids)
         )
@@ -118,7 +118,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.DeleteAccountApiKeyResponse:
         """Deletes a key of one of the project's accounts."""
         await self._store.delete(
-            account(), _public_key(request.public_key), act_of_caller(self._clock, self._ids)
+            account(), named_key(request.public_key), act_of_caller(self._clock, self._ids)
         )
         return api_key_pb2.DeleteAccountApiKeyResponse(deleted=True)
 
@@ -146,7 +146,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.DeleteApiKeyResponse:
         """Deletes a key of the caller's own account."""
         await self._store.delete(
-            account(), _public_key(request.public_key), act_of_caller(self._clock, self._ids)
+            account(), named_key(request.public_key), act_of_caller(self._clock, self._ids)
         )
         return api_key_pb2.DeleteApiKeyResponse(deleted=True)
 
@@ -169,7 +169,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
 
     async def _update(self, request: _UpdateRequest) -> api_key_pb2.ApiKey:
         act = act_of_caller(self._clock, self._ids)
-        public_key = _public_key(request.public_key)
+        public_key = named_key(request.public_key)
         change = RightsChange(
             name=checked_name(request.name) if request.HasField("name") else None,
             scopes=(
@@ -184,13 +184,6 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
 
 def _project() -> Owner:
     return Owner(request_context.identity().project_id)
-
-
-def _public_key(text: str) -> bytes:
-    public_key = parse_public_key(text)
-    if public_key is None:
-        raise SealgateError(Code.API_KEY_NOT_FOUND)
-    return public_key
 
 
 def _strings(values: ListValue, path: str) -> list[str]:

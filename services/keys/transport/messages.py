@@ -1,4 +1,4 @@
-"""What all servicers share: who calls, and what he is about to do."""
+"""What all servicers share: who calls, what he is about to do, and to which key."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import grpc
 
 from chassis.clock import Clock
+from chassis.errors import Code, SealgateError
 from chassis.ids import Ids
 from chassis.methods import CredentialKind
 from chassis.rpc import context as request_context
+from chassis.secrets import parse_public_key
 from sealgate.common.v1 import passport_pb2
 from services.keys.domain.api_key import Owner
 from services.keys.domain.authority import AccountStanding, Act, ActorKind
@@ -37,6 +39,14 @@ def account() -> Owner:
     """The account that the request acts on."""
     identity = request_context.identity()
     return Owner(identity.project_id, identity.account())
+
+
+def named_key(text: str) -> bytes:
+    """The 32 bytes of a public key as callers write it; API_KEY_NOT_FOUND for what is none."""
+    public_key = parse_public_key(text)
+    if public_key is None:
+        raise SealgateError(Code.API_KEY_NOT_FOUND)
+    return public_key
 
 
 def _act_at(at_ns: int, ids: Ids) -> Act:

@@ -15,6 +15,7 @@ from services.keys.domain.authority import ActorKind
 from services.keys.ports import KeyStore
 from services.keys.ports_devices import DeviceKeyStore
 from services.keys.ports_signing import SigningKeyStore
+from services.keys.transport.limits import limit_messages
 from services.keys.transport.messages import Context, act_of
 from services.keys.transport.signing_messages import facts_message
 
@@ -49,45 +50,52 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
     async def ResolveApiKey(
         self, request: resolution_pb2.ResolveApiKeyRequest, context: Context
     ) -> resolution_pb2.ResolveApiKeyResponse:
-        """The key's state, and its facts if it works; notes the use."""
+        """The key's state, whose it is and where it works; if it does, also the rest, and notes the use."""
         now_ns = self._clock.now_ns()
         key = await self._store.resolve(request.public_key)
         if key is None or key.owner.kind is not _OWNER_KINDS.get(request.kind):
             return resolution_pb2.ResolveApiKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
         state = key.state(now_ns)
-        if state is not KeyState.LIVE:
-            return resolution_pb2.ResolveApiKeyResponse(state=_STATES[state])
-        if key.is_use_due(now_ns):
-            await self._store.note_use(key.public_key, now_ns)
-        return resolution_pb2.ResolveApiKeyResponse(
+        response = resolution_pb2.ResolveApiKeyResponse(
             state=_STATES[state],
             project_id=str(key.owner.project_id),
             account_id="" if key.owner.account_id is None else str(key.owner.account_id),
-            scopes=key.rights.scopes,
             origins=key.rights.origins,
+        )
+        if state is not KeyState.LIVE:
+            return response
+        if key.is_use_due(now_ns):
+            await self._store.note_use(key.public_key, now_ns)
+        facts = resolution_pb2.ResolveApiKeyResponse(
+            scopes=key.rights.scopes,
             subaccount_index=key.rights.subaccount_index,
             expires_at_ns=key.stops_at_ns,
             retires_at_ns=key.retires_at_ns,
+            origins_since_ns=key.origins_since_ns,
+            limits=limit_messages(key.limits),
         )
+        response.MergeFrom(facts)
+        return response
 
     async def ResolveDeviceKey(
         self, request: resolution_pb2.ResolveDeviceKeyRequest, context: Context
     ) -> resolution_pb2.ResolveDeviceKeyResponse:
-        """The device key's state, and its facts if it works; notes the use, which moves its idle end."""
+        """The device key's state and project; if it works also the rest, and the use moves its idle end."""
         now_ns = self._clock.now_ns()
         key = await self._device_keys.resolve(request.digest)
         if key is None:
             return resolution_pb2.ResolveDeviceKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
         state = key.state(now_ns)
+        project_id = str(key.owner.project_id)
         if state is not KeyState.LIVE:
-            return resolution_pb2.ResolveDeviceKeyResponse(state=_STATES[state])
+            return resolution_pb2.ResolveDeviceKeyResponse(state=_STATES[state], project_id=project_id)
         expires_at_ns = key.expires_at_ns
         if key.is_use_due(now_ns):
             expires_at_ns = await self._device_keys.note_use(key, now_ns)
         return resolution_pb2.ResolveDeviceKeyResponse(
             state=_STATES[state],
             device_key_id=str(key.device_key_id),
-            project_id=str(key.owner.project_id),
+            project_id=project_id,
             account_id=str(key.owner.owner_id),
             subaccount_index=key.subaccount_index,
             expires_at_ns=expires_at_ns,

@@ -8,7 +8,7 @@ from sealgate.client.transport import AsyncTransport
 
 
 class AsyncIdentityMethods(AsyncTransport):
-    """The public keys of session tokens, for anybody who wants to check one."""
+    """The public keys of session tokens of both kinds, for anybody who wants to check one."""
 
     async def get_json_web_key_set(self, *, timeout_seconds: float | None = None) -> JsonWebKeySet:
         """Lists the keys as a JSON Web Key Set (RFC 7517)."""

@@ -27,7 +27,7 @@ class ProjectStatus(StrEnum):
     SUSPENDED = "SUSPENDED"
     """Refused until an operator lifts it."""
     CANCELLED = "CANCELLED"
-    """Refused for good."""
+    """Refused: the customer has left."""
 
 
 class CredentialKind(StrEnum):

@@ -27,7 +27,7 @@ from sealgate.common.v1 import method_rule_pb2 as sealgate_dot_common_dot_v1_dot
 from sealgate.common.v1 import passport_pb2 as sealgate_dot_common_dot_v1_dot_passport__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealgate/auth/v1/identity.proto\x12\x10sealgate.auth.v1\x1a\x1cgoogle/api/annotations.proto\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\"\xbe\x01\n\x19\x45xchangeCredentialRequest\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".sealgate.common.v1.CredentialKind\x12\x17\n\ncredential\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06origin\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1f\n\x12subject_account_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_originB\x15\n\x13_subject_account_id\"L\n\x1a\x45xchangeCredentialResponse\x12.\n\x08passport\x18\x01 \x01(\x0b\x32\x1c.sealgate.common.v1.Passport\"\x19\n\x17ListPassportKeysRequest\"G\n\x18ListPassportKeysResponse\x12+\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.sealgate.auth.v1.PassportKey\".\n\x0bPassportKey\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"\x19\n\x17GetJsonWebKeySetRequest\"F\n\x18GetJsonWebKeySetResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.sealgate.auth.v1.JsonWebKey\"X\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\t\x12\x0b\n\x03kid\x18\x04 \x01(\t\x12\x0b\n\x03\x61lg\x18\x05 \x01(\t\x12\x0b\n\x03use\x18\x06 \x01(\t2\xaf\x02\n\x0fIdentityService\x12\x8f\x01\n\x12\x45xchangeCredential\x12+.sealgate.auth.v1.ExchangeCredentialRequest\x1a,.sealgate.auth.v1.ExchangeCredentialResponse\"\x1e\x8a\xe7\x18\x1a\x08\x02\x12\x04\x65\x64ge\x12\x04keys\x12\x06wallet0\x01H\x05\x12\x89\x01\n\x10ListPassportKeys\x12).sealgate.auth.v1.ListPassportKeysRequest\x1a*.sealgate.auth.v1.ListPassportKeysResponse\"\x1e\x8a\xe7\x18\x1a\x08\x02\x12\x04\x65\x64ge\x12\x04keys\x12\x06wallet0\x01H\x05\x32\xa9\x01\n\x0fTokenKeyService\x12\x95\x01\n\x10GetJsonWebKeySet\x12).sealgate.auth.v1.GetJsonWebKeySetRequest\x1a*.sealgate.auth.v1.GetJsonWebKeySetResponse\"*\x8a\xe7\x18\x08\x08\x04\x30\x01\x38\x04H\x05\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealgate/auth/v1/identity.proto\x12\x10sealgate.auth.v1\x1a\x1cgoogle/api/annotations.proto\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\"\xf1\x01\n\x19\x45xchangeCredentialRequest\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".sealgate.common.v1.CredentialKind\x12\x17\n\ncredential\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06origin\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1f\n\x12subject_account_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x1f\n\rsession_token\x18\x05 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x42\t\n\x07_originB\x15\n\x13_subject_account_idB\x10\n\x0e_session_token\"L\n\x1a\x45xchangeCredentialResponse\x12.\n\x08passport\x18\x01 \x01(\x0b\x32\x1c.sealgate.common.v1.Passport\"\x19\n\x17ListPassportKeysRequest\"G\n\x18ListPassportKeysResponse\x12+\n\x04keys\x18\x01 \x03(\x0b\x32\x1d.sealgate.auth.v1.PassportKey\".\n\x0bPassportKey\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"\x19\n\x17GetJsonWebKeySetRequest\"F\n\x18GetJsonWebKeySetResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.sealgate.auth.v1.JsonWebKey\"X\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\t\x12\x0b\n\x03kid\x18\x04 \x01(\t\x12\x0b\n\x03\x61lg\x18\x05 \x01(\t\x12\x0b\n\x03use\x18\x06 \x01(\t2\xaf\x02\n\x0fIdentityService\x12\x8f\x01\n\x12\x45xchangeCredential\x12+.sealgate.auth.v1.ExchangeCredentialRequest\x1a,.sealgate.auth.v1.ExchangeCredentialResponse\"\x1e\x8a\xe7\x18\x1a\x08\x02\x12\x04\x65\x64ge\x12\x04keys\x12\x06wallet0\x01H\x05\x12\x89\x01\n\x10ListPassportKeys\x12).sealgate.auth.v1.ListPassportKeysRequest\x1a*.sealgate.auth.v1.ListPassportKeysResponse\"\x1e\x8a\xe7\x18\x1a\x08\x02\x12\x04\x65\x64ge\x12\x04keys\x12\x06wallet0\x01H\x05\x32\xa9\x01\n\x0fTokenKeyService\x12\x95\x01\n\x10GetJsonWebKeySet\x12).sealgate.auth.v1.GetJsonWebKeySetRequest\x1a*.sealgate.auth.v1.GetJsonWebKeySetResponse\"*\x8a\xe7\x18\x08\x08\x04\x30\x01\x38\x04H\x05\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXCHANGECREDENTIALREQUEST'].fields_by_name['credential']._loaded_options = None
   _globals['_EXCHANGECREDENTIALREQUEST'].fields_by_name['credential']._serialized_options = b'\200\001\001'
+  _globals['_EXCHANGECREDENTIALREQUEST'].fields_by_name['session_token']._loaded_options = None
+  _globals['_EXCHANGECREDENTIALREQUEST'].fields_by_name['session_token']._serialized_options = b'\200\001\001'
   _globals['_IDENTITYSERVICE'].methods_by_name['ExchangeCredential']._loaded_options = None
   _globals['_IDENTITYSERVICE'].methods_by_name['ExchangeCredential']._serialized_options = b'\212\347\030\032\010\002\022\004edge\022\004keys\022\006wallet0\001H\005'
   _globals['_IDENTITYSERVICE'].methods_by_name['ListPassportKeys']._loaded_options = None
@@ -43,23 +45,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENKEYSERVICE'].methods_by_name['GetJsonWebKeySet']._loaded_options = None
   _globals['_TOKENKEYSERVICE'].methods_by_name['GetJsonWebKeySet']._serialized_options = b'\212\347\030\010\010\0040\0018\004H\005\202\323\344\223\002\030\022\026/.well-known/jwks.json'
   _globals['_EXCHANGECREDENTIALREQUEST']._serialized_start=157
-  _globals['_EXCHANGECREDENTIALREQUEST']._serialized_end=347
-  _globals['_EXCHANGECREDENTIALRESPONSE']._serialized_start=349
-  _globals['_EXCHANGECREDENTIALRESPONSE']._serialized_end=425
-  _globals['_LISTPASSPORTKEYSREQUEST']._serialized_start=427
-  _globals['_LISTPASSPORTKEYSREQUEST']._serialized_end=452
-  _globals['_LISTPASSPORTKEYSRESPONSE']._serialized_start=454
-  _globals['_LISTPASSPORTKEYSRESPONSE']._serialized_end=525
-  _globals['_PASSPORTKEY']._serialized_start=527
-  _globals['_PASSPORTKEY']._serialized_end=573
-  _globals['_GETJSONWEBKEYSETREQUEST']._serialized_start=575
-  _globals['_GETJSONWEBKEYSETREQUEST']._serialized_end=600
-  _globals['_GETJSONWEBKEYSETRESPONSE']._serialized_start=602
-  _globals['_GETJSONWEBKEYSETRESPONSE']._serialized_end=672
-  _globals['_JSONWEBKEY']._serialized_start=674
-  _globals['_JSONWEBKEY']._serialized_end=762
-  _globals['_IDENTITYSERVICE']._serialized_start=765
-  _globals['_IDENTITYSERVICE']._serialized_end=1068
-  _globals['_TOKENKEYSERVICE']._serialized_start=1071
-  _globals['_TOKENKEYSERVICE']._serialized_end=1240
+  _globals['_EXCHANGECREDENTIALREQUEST']._serialized_end=398
+  _globals['_EXCHANGECREDENTIALRESPONSE']._serialized_start=400
+  _globals['_EXCHANGECREDENTIALRESPONSE']._serialized_end=476
+  _globals['_LISTPASSPORTKEYSREQUEST']._serialized_start=478
+  _globals['_LISTPASSPORTKEYSREQUEST']._serialized_end=503
+  _globals['_LISTPASSPORTKEYSRESPONSE']._serialized_start=505
+  _globals['_LISTPASSPORTKEYSRESPONSE']._serialized_end=576
+  _globals['_PASSPORTKEY']._serialized_start=578
+  _globals['_PASSPORTKEY']._serialized_end=624
+  _globals['_GETJSONWEBKEYSETREQUEST']._serialized_start=626
+  _globals['_GETJSONWEBKEYSETREQUEST']._serialized_end=651
+  _globals['_GETJSONWEBKEYSETRESPONSE']._serialized_start=653
+  _globals['_GETJSONWEBKEYSETRESPONSE']._serialized_end=723
+  _globals['_JSONWEBKEY']._serialized_start=725
+  _globals['_JSONWEBKEY']._serialized_end=813
+  _globals['_IDENTITYSERVICE']._serialized_start=816
+  _globals['_IDENTITYSERVICE']._serialized_end=1119
+  _globals['_TOKENKEYSERVICE']._serialized_start=1122
+  _globals['_TOKENKEYSERVICE']._serialized_end=1291
 # @@protoc_insertion_point(module_scope)

@@ -30,6 +30,7 @@ class ExchangeCredentialRequest(_message.Message):
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     SUBJECT_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    SESSION_TOKEN_FIELD_NUMBER: _builtins.int
     kind: _method_rule_pb2.CredentialKind.ValueType
     """What the header it came in says it is."""
     credential: _builtins.str
@@ -38,6 +39,8 @@ class ExchangeCredentialRequest(_message.Message):
     """The request's `Origin`, when it had one."""
     subject_account_id: _builtins.str
     """The account a project key acts on, when the method names one."""
+    session_token: _builtins.str
+    """The browser session token beside an API key, when the request has an `Origin`."""
     def __init__(
         self,
         *,
@@ -45,17 +48,22 @@ class ExchangeCredentialRequest(_message.Message):
         credential: _builtins.str = ...,
         origin: _builtins.str | None = ...,
         subject_account_id: _builtins.str | None = ...,
+        session_token: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_subject_account_id", b"_subject_account_id", "origin", b"origin", "subject_account_id", b"subject_account_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_session_token", b"_session_token", "_subject_account_id", b"_subject_account_id", "origin", b"origin", "session_token", b"session_token", "subject_account_id", b"subject_account_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_subject_account_id", b"_subject_account_id", "credential", b"credential", "kind", b"kind", "origin", b"origin", "subject_account_id", b"subject_account_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_session_token", b"_session_token", "_subject_account_id", b"_subject_account_id", "credential", b"credential", "kind", b"kind", "origin", b"origin", "session_token", b"session_token", "subject_account_id", b"subject_account_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__origin: _TypeAlias = _typing.Literal["origin"]  # noqa: Y015
     _WhichOneofArgType__origin: _TypeAlias = _typing.Literal["_origin", b"_origin"]  # noqa: Y015
+    _WhichOneofReturnType__session_token: _TypeAlias = _typing.Literal["session_token"]  # noqa: Y015
+    _WhichOneofArgType__session_token: _TypeAlias = _typing.Literal["_session_token", b"_session_token"]  # noqa: Y015
     _WhichOneofReturnType__subject_account_id: _TypeAlias = _typing.Literal["subject_account_id"]  # noqa: Y015
     _WhichOneofArgType__subject_account_id: _TypeAlias = _typing.Literal["_subject_account_id", b"_subject_account_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__origin) -> _WhichOneofReturnType__origin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session_token) -> _WhichOneofReturnType__session_token | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subject_account_id) -> _WhichOneofReturnType__subject_account_id | None: ...
 

@@ -146,7 +146,7 @@ class IdentityService:
 
 
 class TokenKeyServiceStub:
-    """The public keys of session tokens, for anybody who wants to check one.
+    """The public keys of session tokens of both kinds, for anybody who wants to check one.
     """
 
     def __init__(self, channel):
@@ -163,7 +163,7 @@ class TokenKeyServiceStub:
 
 
 class TokenKeyServiceServicer:
-    """The public keys of session tokens, for anybody who wants to check one.
+    """The public keys of session tokens of both kinds, for anybody who wants to check one.
     """
 
     def GetJsonWebKeySet(self, request, context):
@@ -190,7 +190,7 @@ def add_TokenKeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TokenKeyService:
-    """The public keys of session tokens, for anybody who wants to check one.
+    """The public keys of session tokens of both kinds, for anybody who wants to check one.
     """
 
     @staticmethod

@@ -43,14 +43,14 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _aio.Server) -> None: ...
 
 class TokenKeyServiceStub:
-    """The public keys of session tokens, for anybody who wants to check one."""
+    """The public keys of session tokens of both kinds, for anybody who wants to check one."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetJsonWebKeySet: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetJsonWebKeySetRequest, _identity_pb2.GetJsonWebKeySetResponse]
     """Lists the keys as a JSON Web Key Set (RFC 7517)."""
 
 class TokenKeyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The public keys of session tokens, for anybody who wants to check one."""
+    """The public keys of session tokens of both kinds, for anybody who wants to check one."""
 
     @_abc_1.abstractmethod
     def GetJsonWebKeySet(

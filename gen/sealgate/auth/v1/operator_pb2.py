@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from sealgate.auth.v1 import project_pb2 as sealgate_dot_auth_dot_v1_dot_project__pb2
 from sealgate.common.v1 import method_rule_pb2 as sealgate_dot_common_dot_v1_dot_method__rule__pb2
+from sealgate.common.v1 import passport_pb2 as sealgate_dot_common_dot_v1_dot_passport__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealgate/auth/v1/operator.proto\x12\x10sealgate.auth.v1\x1a\x1esealgate/auth/v1/project.proto\x1a$sealgate/common/v1/method_rule.proto\"5\n\x14\x43reateProjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07modules\x18\x02 \x03(\t\"C\n\x15\x43reateProjectResponse\x12*\n\x07project\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Project\"S\n\x13ListProjectsRequest\x12\x12\n\x05limit\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"C\n\x14ListProjectsResponse\x12+\n\x08projects\x18\x01 \x03(\x0b\x32\x19.sealgate.auth.v1.Project2\xea\x01\n\x0fOperatorService\x12l\n\rCreateProject\x12&.sealgate.auth.v1.CreateProjectRequest\x1a\'.sealgate.auth.v1.CreateProjectResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12i\n\x0cListProjects\x12%.sealgate.auth.v1.ListProjectsRequest\x1a&.sealgate.auth.v1.ListProjectsResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x01H\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealgate/auth/v1/operator.proto\x12\x10sealgate.auth.v1\x1a\x1esealgate/auth/v1/project.proto\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\"5\n\x14\x43reateProjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07modules\x18\x02 \x03(\t\"C\n\x15\x43reateProjectResponse\x12*\n\x07project\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Project\"p\n\x16SetProjectStateRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x31\n\x06status\x18\x02 \x01(\x0e\x32!.sealgate.common.v1.ProjectStatus\x12\x0f\n\x07modules\x18\x03 \x03(\t\"E\n\x17SetProjectStateResponse\x12*\n\x07project\x18\x01 \x01(\x0b\x32\x19.sealgate.auth.v1.Project\"S\n\x13ListProjectsRequest\x12\x12\n\x05limit\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"C\n\x14ListProjectsResponse\x12+\n\x08projects\x18\x01 \x03(\x0b\x32\x19.sealgate.auth.v1.Project2\xde\x02\n\x0fOperatorService\x12l\n\rCreateProject\x12&.sealgate.auth.v1.CreateProjectRequest\x1a\'.sealgate.auth.v1.CreateProjectResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12r\n\x0fSetProjectState\x12(.sealgate.auth.v1.SetProjectStateRequest\x1a).sealgate.auth.v1.SetProjectStateResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12i\n\x0cListProjects\x12%.sealgate.auth.v1.ListProjectsRequest\x1a&.sealgate.auth.v1.ListProjectsResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x01H\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATORSERVICE'].methods_by_name['CreateProject']._loaded_options = None
   _globals['_OPERATORSERVICE'].methods_by_name['CreateProject']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
+  _globals['_OPERATORSERVICE'].methods_by_name['SetProjectState']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['SetProjectState']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
   _globals['_OPERATORSERVICE'].methods_by_name['ListProjects']._loaded_options = None
   _globals['_OPERATORSERVICE'].methods_by_name['ListProjects']._serialized_options = b'\212\347\030\006\010\0030\001H\005'
-  _globals['_CREATEPROJECTREQUEST']._serialized_start=123
-  _globals['_CREATEPROJECTREQUEST']._serialized_end=176
-  _globals['_CREATEPROJECTRESPONSE']._serialized_start=178
-  _globals['_CREATEPROJECTRESPONSE']._serialized_end=245
-  _globals['_LISTPROJECTSREQUEST']._serialized_start=247
-  _globals['_LISTPROJECTSREQUEST']._serialized_end=330
-  _globals['_LISTPROJECTSRESPONSE']._serialized_start=332
-  _globals['_LISTPROJECTSRESPONSE']._serialized_end=399
-  _globals['_OPERATORSERVICE']._serialized_start=402
-  _globals['_OPERATORSERVICE']._serialized_end=636
+  _globals['_CREATEPROJECTREQUEST']._serialized_start=158
+  _globals['_CREATEPROJECTREQUEST']._serialized_end=211
+  _globals['_CREATEPROJECTRESPONSE']._serialized_start=213
+  _globals['_CREATEPROJECTRESPONSE']._serialized_end=280
+  _globals['_SETPROJECTSTATEREQUEST']._serialized_start=282
+  _globals['_SETPROJECTSTATEREQUEST']._serialized_end=394
+  _globals['_SETPROJECTSTATERESPONSE']._serialized_start=396
+  _globals['_SETPROJECTSTATERESPONSE']._serialized_end=465
+  _globals['_LISTPROJECTSREQUEST']._serialized_start=467
+  _globals['_LISTPROJECTSREQUEST']._serialized_end=550
+  _globals['_LISTPROJECTSRESPONSE']._serialized_start=552
+  _globals['_LISTPROJECTSRESPONSE']._serialized_end=619
+  _globals['_OPERATORSERVICE']._serialized_start=622
+  _globals['_OPERATORSERVICE']._serialized_end=972
 # @@protoc_insertion_point(module_scope)

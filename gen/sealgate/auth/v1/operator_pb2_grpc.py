@@ -40,6 +40,11 @@ class OperatorServiceStub:
                 request_serializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.CreateProjectRequest.SerializeToString,
                 response_deserializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.CreateProjectResponse.FromString,
                 _registered_method=True)
+        self.SetProjectState = channel.unary_unary(
+                '/sealgate.auth.v1.OperatorService/SetProjectState',
+                request_serializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.SetProjectStateRequest.SerializeToString,
+                response_deserializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.SetProjectStateResponse.FromString,
+                _registered_method=True)
         self.ListProjects = channel.unary_unary(
                 '/sealgate.auth.v1.OperatorService/ListProjects',
                 request_serializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.ListProjectsRequest.SerializeToString,
@@ -53,6 +58,14 @@ class OperatorServiceServicer:
 
     def CreateProject(self, request, context):
         """Makes a project; its first key comes from the keys service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetProjectState(self, request, context):
+        """Changes what the operator decides of a project: whether it is served, and with
+        which modules. It holds from the next request on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +85,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.CreateProject,
                     request_deserializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.CreateProjectRequest.FromString,
                     response_serializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.CreateProjectResponse.SerializeToString,
+            ),
+            'SetProjectState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetProjectState,
+                    request_deserializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.SetProjectStateRequest.FromString,
+                    response_serializer=sealgate_dot_auth_dot_v1_dot_operator__pb2.SetProjectStateResponse.SerializeToString,
             ),
             'ListProjects': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProjects,
@@ -107,6 +125,33 @@ class OperatorService:
             '/sealgate.auth.v1.OperatorService/CreateProject',
             sealgate_dot_auth_dot_v1_dot_operator__pb2.CreateProjectRequest.SerializeToString,
             sealgate_dot_auth_dot_v1_dot_operator__pb2.CreateProjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetProjectState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.auth.v1.OperatorService/SetProjectState',
+            sealgate_dot_auth_dot_v1_dot_operator__pb2.SetProjectStateRequest.SerializeToString,
+            sealgate_dot_auth_dot_v1_dot_operator__pb2.SetProjectStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

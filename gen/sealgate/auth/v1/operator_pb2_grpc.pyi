@@ -18,6 +18,10 @@ class OperatorServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateProject: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateProjectRequest, _operator_pb2.CreateProjectResponse]
     """Makes a project; its first key comes from the keys service."""
+    SetProjectState: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetProjectStateRequest, _operator_pb2.SetProjectStateResponse]
+    """Changes what the operator decides of a project: whether it is served, and with
+    which modules. It holds from the next request on.
+    """
     ListProjects: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListProjectsRequest, _operator_pb2.ListProjectsResponse]
     """Lists all projects, oldest first."""
 
@@ -31,6 +35,16 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_operator_pb2.CreateProjectRequest, _abc.Awaitable[_operator_pb2.CreateProjectResponse]],
     ) -> _abc.Awaitable[_operator_pb2.CreateProjectResponse]:
         """Makes a project; its first key comes from the keys service."""
+
+    @_abc_1.abstractmethod
+    def SetProjectState(
+        self,
+        request: _operator_pb2.SetProjectStateRequest,
+        context: _aio.ServicerContext[_operator_pb2.SetProjectStateRequest, _abc.Awaitable[_operator_pb2.SetProjectStateResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.SetProjectStateResponse]:
+        """Changes what the operator decides of a project: whether it is served, and with
+        which modules. It holds from the next request on.
+        """
 
     @_abc_1.abstractmethod
     def ListProjects(

@@ -26,31 +26,31 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from sealgate.common.v1 import error_code_pb2 as sealgate_dot_common_dot_v1_dot_error__code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$sealgate/common/v1/method_rule.proto\x12\x12sealgate.common.v1\x1a google/protobuf/descriptor.proto\x1a#sealgate/common/v1/error_code.proto\"\xde\x04\n\nMethodRule\x12.\n\x08\x65xposure\x18\x01 \x01(\x0e\x32\x1c.sealgate.common.v1.Exposure\x12\x0f\n\x07\x63\x61llers\x18\x02 \x03(\t\x12\x33\n\x07\x61\x63\x63\x65pts\x18\x03 \x03(\x0e\x32\".sealgate.common.v1.CredentialKind\x12(\n\x05scope\x18\x04 \x01(\x0e\x32\x19.sealgate.common.v1.Scope\x12*\n\x06module\x18\x05 \x01(\x0e\x32\x1a.sealgate.common.v1.Module\x12*\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\x0e\x32\x1a.sealgate.common.v1.Effect\x12.\n\x08\x65nvelope\x18\x07 \x01(\x0e\x32\x1c.sealgate.common.v1.Envelope\x12\x16\n\x0esuccess_status\x18\x08 \x01(\x05\x12\x31\n\nrate_class\x18\t \x01(\x0e\x32\x1d.sealgate.common.v1.RateClass\x12\x14\n\x0crequest_type\x18\n \x01(\x05\x12\x1d\n\x15subject_account_field\x18\x0b \x01(\t\x12\x12\n\nlist_field\x18\x0c \x01(\t\x12\x14\n\x0cobject_field\x18\r \x01(\t\x12/\n\x08refusals\x18\x0e \x03(\x0e\x32\x1d.sealgate.common.v1.ErrorCode\x12\x34\n\x0csigner_needs\x18\x0f \x03(\x0e\x32\x1e.sealgate.common.v1.SignerNeed\x12\x17\n\x0fpayload_message\x18\x10 \x01(\t\"\x1c\n\tFieldRule\x12\x0f\n\x07\x64\x65\x63imal\x18\x01 \x01(\x08*z\n\x08\x45xposure\x12\x18\n\x14\x45XPOSURE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45XPOSURE_PUBLIC\x10\x01\x12\x15\n\x11\x45XPOSURE_INTERNAL\x10\x02\x12\x15\n\x11\x45XPOSURE_OPERATOR\x10\x03\x12\x11\n\rEXPOSURE_OPEN\x10\x04*\xfd\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43REDENTIAL_KIND_PROJECT_KEY\x10\x01\x12#\n\x1f\x43REDENTIAL_KIND_ACCOUNT_SESSION\x10\x02\x12#\n\x1f\x43REDENTIAL_KIND_ACCOUNT_API_KEY\x10\x03\x12\x1e\n\x1a\x43REDENTIAL_KIND_DEVICE_KEY\x10\x04\x12\x1e\n\x1a\x43REDENTIAL_KIND_MASTER_KEY\x10\x05\x12\x1f\n\x1b\x43REDENTIAL_KIND_SESSION_KEY\x10\x06*\xb0\x01\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCOPE_ACCOUNT_READ\x10\x01\x12\x14\n\x10SCOPE_KEYS_WRITE\x10\x02\x12\x15\n\x11SCOPE_WALLET_READ\x10\x03\x12\x16\n\x12SCOPE_WALLET_WRITE\x10\x04\x12\x16\n\x12SCOPE_ORDERS_WRITE\x10\x05\x12\x1b\n\x17SCOPE_WITHDRAWALS_WRITE\x10\x06*o\n\x06Module\x12\x16\n\x12MODULE_UNSPECIFIED\x10\x00\x12\x11\n\rMODULE_WALLET\x10\x01\x12\x12\n\x0eMODULE_TRADING\x10\x02\x12\x12\n\x0eMODULE_BROWSER\x10\x03\x12\x12\n\x0eMODULE_SIGNING\x10\x04*V\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_READ\x10\x01\x12\x10\n\x0c\x45\x46\x46\x45\x43T_WRITE\x10\x02\x12\x11\n\rEFFECT_REVOKE\x10\x03*y\n\x08\x45nvelope\x12\x18\n\x14\x45NVELOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NVELOPE_PLATFORM\x10\x01\x12\x14\n\x10\x45NVELOPE_BROWSER\x10\x02\x12\x13\n\x0f\x45NVELOPE_SIGNED\x10\x03\x12\x11\n\rENVELOPE_BARE\x10\x04*\x9d\x01\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0fRATE_CLASS_READ\x10\x01\x12\x14\n\x10RATE_CLASS_WRITE\x10\x02\x12\x14\n\x10RATE_CLASS_ORDER\x10\x03\x12\x1e\n\x1aRATE_CLASS_BROWSER_SESSION\x10\x04\x12\x13\n\x0fRATE_CLASS_NONE\x10\x05*d\n\nSignerNeed\x12\x1b\n\x17SIGNER_NEED_UNSPECIFIED\x10\x00\x12\x1b\n\x17SIGNER_NEED_FULL_ACCESS\x10\x01\x12\x1c\n\x18SIGNER_NEED_ADMIN_ROOTED\x10\x02:N\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\x0b\x32\x1e.sealgate.common.v1.MethodRule:L\n\x04json\x12\x1d.google.protobuf.FieldOptions\x18\xf2\x8c\x03 \x01(\x0b\x32\x1d.sealgate.common.v1.FieldRuleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$sealgate/common/v1/method_rule.proto\x12\x12sealgate.common.v1\x1a google/protobuf/descriptor.proto\x1a#sealgate/common/v1/error_code.proto\"\xf1\x04\n\nMethodRule\x12.\n\x08\x65xposure\x18\x01 \x01(\x0e\x32\x1c.sealgate.common.v1.Exposure\x12\x0f\n\x07\x63\x61llers\x18\x02 \x03(\t\x12\x33\n\x07\x61\x63\x63\x65pts\x18\x03 \x03(\x0e\x32\".sealgate.common.v1.CredentialKind\x12(\n\x05scope\x18\x04 \x01(\x0e\x32\x19.sealgate.common.v1.Scope\x12*\n\x06module\x18\x05 \x01(\x0e\x32\x1a.sealgate.common.v1.Module\x12*\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\x0e\x32\x1a.sealgate.common.v1.Effect\x12.\n\x08\x65nvelope\x18\x07 \x01(\x0e\x32\x1c.sealgate.common.v1.Envelope\x12\x16\n\x0esuccess_status\x18\x08 \x01(\x05\x12\x31\n\nrate_class\x18\t \x01(\x0e\x32\x1d.sealgate.common.v1.RateClass\x12\x14\n\x0crequest_type\x18\n \x01(\x05\x12\x1d\n\x15subject_account_field\x18\x0b \x01(\t\x12\x12\n\nlist_field\x18\x0c \x01(\t\x12\x14\n\x0cobject_field\x18\r \x01(\t\x12/\n\x08refusals\x18\x0e \x03(\x0e\x32\x1d.sealgate.common.v1.ErrorCode\x12\x34\n\x0csigner_needs\x18\x0f \x03(\x0e\x32\x1e.sealgate.common.v1.SignerNeed\x12\x17\n\x0fpayload_message\x18\x10 \x01(\t\x12\x11\n\tfor_pages\x18\x11 \x01(\x08\"\x1c\n\tFieldRule\x12\x0f\n\x07\x64\x65\x63imal\x18\x01 \x01(\x08*z\n\x08\x45xposure\x12\x18\n\x14\x45XPOSURE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45XPOSURE_PUBLIC\x10\x01\x12\x15\n\x11\x45XPOSURE_INTERNAL\x10\x02\x12\x15\n\x11\x45XPOSURE_OPERATOR\x10\x03\x12\x11\n\rEXPOSURE_OPEN\x10\x04*\xfd\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43REDENTIAL_KIND_PROJECT_KEY\x10\x01\x12#\n\x1f\x43REDENTIAL_KIND_ACCOUNT_SESSION\x10\x02\x12#\n\x1f\x43REDENTIAL_KIND_ACCOUNT_API_KEY\x10\x03\x12\x1e\n\x1a\x43REDENTIAL_KIND_DEVICE_KEY\x10\x04\x12\x1e\n\x1a\x43REDENTIAL_KIND_MASTER_KEY\x10\x05\x12\x1f\n\x1b\x43REDENTIAL_KIND_SESSION_KEY\x10\x06*\xb0\x01\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCOPE_ACCOUNT_READ\x10\x01\x12\x14\n\x10SCOPE_KEYS_WRITE\x10\x02\x12\x15\n\x11SCOPE_WALLET_READ\x10\x03\x12\x16\n\x12SCOPE_WALLET_WRITE\x10\x04\x12\x16\n\x12SCOPE_ORDERS_WRITE\x10\x05\x12\x1b\n\x17SCOPE_WITHDRAWALS_WRITE\x10\x06*o\n\x06Module\x12\x16\n\x12MODULE_UNSPECIFIED\x10\x00\x12\x11\n\rMODULE_WALLET\x10\x01\x12\x12\n\x0eMODULE_TRADING\x10\x02\x12\x12\n\x0eMODULE_BROWSER\x10\x03\x12\x12\n\x0eMODULE_SIGNING\x10\x04*V\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_READ\x10\x01\x12\x10\n\x0c\x45\x46\x46\x45\x43T_WRITE\x10\x02\x12\x11\n\rEFFECT_REVOKE\x10\x03*y\n\x08\x45nvelope\x12\x18\n\x14\x45NVELOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NVELOPE_PLATFORM\x10\x01\x12\x14\n\x10\x45NVELOPE_BROWSER\x10\x02\x12\x13\n\x0f\x45NVELOPE_SIGNED\x10\x03\x12\x11\n\rENVELOPE_BARE\x10\x04*\x9d\x01\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0fRATE_CLASS_READ\x10\x01\x12\x14\n\x10RATE_CLASS_WRITE\x10\x02\x12\x14\n\x10RATE_CLASS_ORDER\x10\x03\x12\x1e\n\x1aRATE_CLASS_BROWSER_SESSION\x10\x04\x12\x13\n\x0fRATE_CLASS_NONE\x10\x05*d\n\nSignerNeed\x12\x1b\n\x17SIGNER_NEED_UNSPECIFIED\x10\x00\x12\x1b\n\x17SIGNER_NEED_FULL_ACCESS\x10\x01\x12\x1c\n\x18SIGNER_NEED_ADMIN_ROOTED\x10\x02:N\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\x0b\x32\x1e.sealgate.common.v1.MethodRule:L\n\x04json\x12\x1d.google.protobuf.FieldOptions\x18\xf2\x8c\x03 \x01(\x0b\x32\x1d.sealgate.common.v1.FieldRuleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealgate.common.v1.method_rule_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPOSURE']._serialized_start=770
-  _globals['_EXPOSURE']._serialized_end=892
-  _globals['_CREDENTIALKIND']._serialized_start=895
-  _globals['_CREDENTIALKIND']._serialized_end=1148
-  _globals['_SCOPE']._serialized_start=1151
-  _globals['_SCOPE']._serialized_end=1327
-  _globals['_MODULE']._serialized_start=1329
-  _globals['_MODULE']._serialized_end=1440
-  _globals['_EFFECT']._serialized_start=1442
-  _globals['_EFFECT']._serialized_end=1528
-  _globals['_ENVELOPE']._serialized_start=1530
-  _globals['_ENVELOPE']._serialized_end=1651
-  _globals['_RATECLASS']._serialized_start=1654
-  _globals['_RATECLASS']._serialized_end=1811
-  _globals['_SIGNERNEED']._serialized_start=1813
-  _globals['_SIGNERNEED']._serialized_end=1913
+  _globals['_EXPOSURE']._serialized_start=789
+  _globals['_EXPOSURE']._serialized_end=911
+  _globals['_CREDENTIALKIND']._serialized_start=914
+  _globals['_CREDENTIALKIND']._serialized_end=1167
+  _globals['_SCOPE']._serialized_start=1170
+  _globals['_SCOPE']._serialized_end=1346
+  _globals['_MODULE']._serialized_start=1348
+  _globals['_MODULE']._serialized_end=1459
+  _globals['_EFFECT']._serialized_start=1461
+  _globals['_EFFECT']._serialized_end=1547
+  _globals['_ENVELOPE']._serialized_start=1549
+  _globals['_ENVELOPE']._serialized_end=1670
+  _globals['_RATECLASS']._serialized_start=1673
+  _globals['_RATECLASS']._serialized_end=1830
+  _globals['_SIGNERNEED']._serialized_start=1832
+  _globals['_SIGNERNEED']._serialized_end=1932
   _globals['_METHODRULE']._serialized_start=132
-  _globals['_METHODRULE']._serialized_end=738
-  _globals['_FIELDRULE']._serialized_start=740
-  _globals['_FIELDRULE']._serialized_end=768
+  _globals['_METHODRULE']._serialized_end=757
+  _globals['_FIELDRULE']._serialized_start=759
+  _globals['_FIELDRULE']._serialized_end=787
 # @@protoc_insertion_point(module_scope)

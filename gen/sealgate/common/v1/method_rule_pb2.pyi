@@ -320,6 +320,7 @@ class MethodRule(_message.Message):
     REFUSALS_FIELD_NUMBER: _builtins.int
     SIGNER_NEEDS_FIELD_NUMBER: _builtins.int
     PAYLOAD_MESSAGE_FIELD_NUMBER: _builtins.int
+    FOR_PAGES_FIELD_NUMBER: _builtins.int
     exposure: Global___Exposure.ValueType
     """Who can reach the method."""
     scope: Global___Scope.ValueType
@@ -346,6 +347,8 @@ class MethodRule(_message.Message):
     """The response field that becomes the bare object of the REST answer."""
     payload_message: _builtins.str
     """The message that the signed payload's body is, with its package."""
+    for_pages: _builtins.bool
+    """It is for web pages: it needs an `Origin`, and no browser session beside the key."""
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The services that may call an INTERNAL method."""
@@ -385,10 +388,11 @@ class MethodRule(_message.Message):
         refusals: _abc.Iterable[_error_code_pb2.ErrorCode.ValueType] | None = ...,
         signer_needs: _abc.Iterable[Global___SignerNeed.ValueType] | None = ...,
         payload_message: _builtins.str = ...,
+        for_pages: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "callers", b"callers", "effect", b"effect", "envelope", b"envelope", "exposure", b"exposure", "list_field", b"list_field", "module", b"module", "object_field", b"object_field", "payload_message", b"payload_message", "rate_class", b"rate_class", "refusals", b"refusals", "request_type", b"request_type", "scope", b"scope", "signer_needs", b"signer_needs", "subject_account_field", b"subject_account_field", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "callers", b"callers", "effect", b"effect", "envelope", b"envelope", "exposure", b"exposure", "for_pages", b"for_pages", "list_field", b"list_field", "module", b"module", "object_field", b"object_field", "payload_message", b"payload_message", "rate_class", b"rate_class", "refusals", b"refusals", "request_type", b"request_type", "scope", b"scope", "signer_needs", b"signer_needs", "subject_account_field", b"subject_account_field", "success_status", b"success_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

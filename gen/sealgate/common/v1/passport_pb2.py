@@ -25,21 +25,25 @@ _sym_db = _symbol_database.Default()
 from sealgate.common.v1 import method_rule_pb2 as sealgate_dot_common_dot_v1_dot_method__rule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealgate/common/v1/passport.proto\x12\x12sealgate.common.v1\x1a$sealgate/common/v1/method_rule.proto\":\n\x08Passport\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x0e\n\x06\x63laims\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xee\x04\n\x0ePassportClaims\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x04 \x01(\x03\x12;\n\x0f\x63redential_kind\x18\x05 \x01(\x0e\x32\".sealgate.common.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x06 \x01(\t\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x0f\n\x07modules\x18\x08 \x03(\t\x12\x1d\n\x10subaccount_index\x18\t \x01(\rH\x00\x88\x01\x01\x12,\n\x07\x63hannel\x18\n \x01(\x0e\x32\x1b.sealgate.common.v1.Channel\x12\x0e\n\x06origin\x18\x0b \x01(\t\x12\r\n\x05\x65poch\x18\x0c \x01(\x03\x12\x14\n\x0cissued_at_ns\x18\r \x01(\x03\x12\x15\n\rexpires_at_ns\x18\x0e \x01(\x03\x12%\n\x18\x63redential_expires_at_ns\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x39\n\x0eproject_status\x18\x10 \x01(\x0e\x32!.sealgate.common.v1.ProjectStatus\x12\x39\n\x0e\x61\x63\x63ount_status\x18\x11 \x01(\x0e\x32!.sealgate.common.v1.AccountStatus\x12\x17\n\x0f\x61\x63\x63ount_version\x18\x12 \x01(\x03\x12\x14\n\x0c\x65nds_revoked\x18\x13 \x01(\x08\x42\x13\n\x11_subaccount_indexB\x1b\n\x19_credential_expires_at_ns*K\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HANNEL_SERVER\x10\x01\x12\x13\n\x0f\x43HANNEL_BROWSER\x10\x02*\xa3\x01\n\rProjectStatus\x12\x1e\n\x1aPROJECT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15PROJECT_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17PROJECT_STATUS_PAST_DUE\x10\x02\x12\x1c\n\x18PROJECT_STATUS_SUSPENDED\x10\x03\x12\x1c\n\x18PROJECT_STATUS_CANCELLED\x10\x04*h\n\rAccountStatus\x12\x1e\n\x1a\x41\x43\x43OUNT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_ACTIVE\x10\x01\x12\x1c\n\x18\x41\x43\x43OUNT_STATUS_SUSPENDED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealgate/common/v1/passport.proto\x12\x12sealgate.common.v1\x1a$sealgate/common/v1/method_rule.proto\":\n\x08Passport\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x0e\n\x06\x63laims\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"^\n\x0f\x43redentialLimit\x12\x31\n\nrate_class\x18\x01 \x01(\x0e\x32\x1d.sealgate.common.v1.RateClass\x12\x18\n\x10per_minute_count\x18\x02 \x01(\x03\"\xe4\x06\n\x0ePassportClaims\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x04 \x01(\x03\x12;\n\x0f\x63redential_kind\x18\x05 \x01(\x0e\x32\".sealgate.common.v1.CredentialKind\x12\x15\n\rcredential_id\x18\x06 \x01(\t\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x0f\n\x07modules\x18\x08 \x03(\t\x12\x1d\n\x10subaccount_index\x18\t \x01(\rH\x00\x88\x01\x01\x12,\n\x07\x63hannel\x18\n \x01(\x0e\x32\x1b.sealgate.common.v1.Channel\x12\x0e\n\x06origin\x18\x0b \x01(\t\x12\r\n\x05\x65poch\x18\x0c \x01(\x03\x12\x14\n\x0cissued_at_ns\x18\r \x01(\x03\x12\x15\n\rexpires_at_ns\x18\x0e \x01(\x03\x12%\n\x18\x63redential_expires_at_ns\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x39\n\x0eproject_status\x18\x10 \x01(\x0e\x32!.sealgate.common.v1.ProjectStatus\x12\x39\n\x0e\x61\x63\x63ount_status\x18\x11 \x01(\x0e\x32!.sealgate.common.v1.AccountStatus\x12\x17\n\x0f\x61\x63\x63ount_version\x18\x12 \x01(\x03\x12\x14\n\x0c\x65nds_revoked\x18\x13 \x01(\x08\x12\x16\n\x0eorigin_allowed\x18\x14 \x01(\x08\x12\x17\n\x0forigin_since_ns\x18\x15 \x01(\x03\x12@\n\x0f\x62rowser_session\x18\x16 \x01(\x0e\x32\'.sealgate.common.v1.BrowserSessionState\x12*\n\x1d\x62rowser_session_expires_at_ns\x18\x17 \x01(\x03H\x02\x88\x01\x01\x12\x33\n\x06limits\x18\x18 \x03(\x0b\x32#.sealgate.common.v1.CredentialLimitB\x13\n\x11_subaccount_indexB\x1b\n\x19_credential_expires_at_nsB \n\x1e_browser_session_expires_at_ns*K\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43HANNEL_SERVER\x10\x01\x12\x13\n\x0f\x43HANNEL_BROWSER\x10\x02*\xa3\x01\n\rProjectStatus\x12\x1e\n\x1aPROJECT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15PROJECT_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17PROJECT_STATUS_PAST_DUE\x10\x02\x12\x1c\n\x18PROJECT_STATUS_SUSPENDED\x10\x03\x12\x1c\n\x18PROJECT_STATUS_CANCELLED\x10\x04*h\n\rAccountStatus\x12\x1e\n\x1a\x41\x43\x43OUNT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43\x43OUNT_STATUS_ACTIVE\x10\x01\x12\x1c\n\x18\x41\x43\x43OUNT_STATUS_SUSPENDED\x10\x02*\xc5\x01\n\x13\x42rowserSessionState\x12%\n!BROWSER_SESSION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1c\x42ROWSER_SESSION_STATE_ABSENT\x10\x01\x12\x1f\n\x1b\x42ROWSER_SESSION_STATE_VALID\x10\x02\x12!\n\x1d\x42ROWSER_SESSION_STATE_INVALID\x10\x03\x12!\n\x1d\x42ROWSER_SESSION_STATE_EXPIRED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealgate.common.v1.passport_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANNEL']._serialized_start=780
-  _globals['_CHANNEL']._serialized_end=855
-  _globals['_PROJECTSTATUS']._serialized_start=858
-  _globals['_PROJECTSTATUS']._serialized_end=1021
-  _globals['_ACCOUNTSTATUS']._serialized_start=1023
-  _globals['_ACCOUNTSTATUS']._serialized_end=1127
+  _globals['_CHANNEL']._serialized_start=1122
+  _globals['_CHANNEL']._serialized_end=1197
+  _globals['_PROJECTSTATUS']._serialized_start=1200
+  _globals['_PROJECTSTATUS']._serialized_end=1363
+  _globals['_ACCOUNTSTATUS']._serialized_start=1365
+  _globals['_ACCOUNTSTATUS']._serialized_end=1469
+  _globals['_BROWSERSESSIONSTATE']._serialized_start=1472
+  _globals['_BROWSERSESSIONSTATE']._serialized_end=1669
   _globals['_PASSPORT']._serialized_start=95
   _globals['_PASSPORT']._serialized_end=153
-  _globals['_PASSPORTCLAIMS']._serialized_start=156
-  _globals['_PASSPORTCLAIMS']._serialized_end=778
+  _globals['_CREDENTIALLIMIT']._serialized_start=155
+  _globals['_CREDENTIALLIMIT']._serialized_end=249
+  _globals['_PASSPORTCLAIMS']._serialized_start=252
+  _globals['_PASSPORTCLAIMS']._serialized_end=1120
 # @@protoc_insertion_point(module_scope)

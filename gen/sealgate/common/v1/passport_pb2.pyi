@@ -59,7 +59,7 @@ class _ProjectStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Project
     PROJECT_STATUS_SUSPENDED: _ProjectStatus.ValueType  # 3
     """Refused until an operator lifts it."""
     PROJECT_STATUS_CANCELLED: _ProjectStatus.ValueType  # 4
-    """Refused for good."""
+    """Refused: the customer has left."""
 
 class ProjectStatus(_ProjectStatus, metaclass=_ProjectStatusEnumTypeWrapper):
     """Whether a project is served."""
@@ -73,7 +73,7 @@ PROJECT_STATUS_PAST_DUE: ProjectStatus.ValueType  # 2
 PROJECT_STATUS_SUSPENDED: ProjectStatus.ValueType  # 3
 """Refused until an operator lifts it."""
 PROJECT_STATUS_CANCELLED: ProjectStatus.ValueType  # 4
-"""Refused for good."""
+"""Refused: the customer has left."""
 Global___ProjectStatus: _TypeAlias = ProjectStatus  # noqa: Y015
 
 class _AccountStatus:
@@ -99,6 +99,38 @@ ACCOUNT_STATUS_ACTIVE: AccountStatus.ValueType  # 1
 ACCOUNT_STATUS_SUSPENDED: AccountStatus.ValueType  # 2
 """Its credentials are refused and none is issued."""
 Global___AccountStatus: _TypeAlias = AccountStatus  # noqa: Y015
+
+class _BrowserSessionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BrowserSessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BrowserSessionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BROWSER_SESSION_STATE_UNSPECIFIED: _BrowserSessionState.ValueType  # 0
+    """Nobody looked: not an API key, or not from a page that it works from."""
+    BROWSER_SESSION_STATE_ABSENT: _BrowserSessionState.ValueType  # 1
+    """None was shown."""
+    BROWSER_SESSION_STATE_VALID: _BrowserSessionState.ValueType  # 2
+    """It is for this key and origin."""
+    BROWSER_SESSION_STATE_INVALID: _BrowserSessionState.ValueType  # 3
+    """Of another key, origin, project or deployment, ended, or no such token at all."""
+    BROWSER_SESSION_STATE_EXPIRED: _BrowserSessionState.ValueType  # 4
+    """Past its hour."""
+
+class BrowserSessionState(_BrowserSessionState, metaclass=_BrowserSessionStateEnumTypeWrapper):
+    """What became of the browser session token that came beside an API key."""
+
+BROWSER_SESSION_STATE_UNSPECIFIED: BrowserSessionState.ValueType  # 0
+"""Nobody looked: not an API key, or not from a page that it works from."""
+BROWSER_SESSION_STATE_ABSENT: BrowserSessionState.ValueType  # 1
+"""None was shown."""
+BROWSER_SESSION_STATE_VALID: BrowserSessionState.ValueType  # 2
+"""It is for this key and origin."""
+BROWSER_SESSION_STATE_INVALID: BrowserSessionState.ValueType  # 3
+"""Of another key, origin, project or deployment, ended, or no such token at all."""
+BROWSER_SESSION_STATE_EXPIRED: BrowserSessionState.ValueType  # 4
+"""Past its hour."""
+Global___BrowserSessionState: _TypeAlias = BrowserSessionState  # noqa: Y015
 
 @_typing.final
 class Passport(_message.Message):
@@ -133,6 +165,32 @@ class Passport(_message.Message):
 Global___Passport: _TypeAlias = Passport  # noqa: Y015
 
 @_typing.final
+class CredentialLimit(_message.Message):
+    """A limit that the operator has set for one credential."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_CLASS_FIELD_NUMBER: _builtins.int
+    PER_MINUTE_COUNT_FIELD_NUMBER: _builtins.int
+    rate_class: _method_rule_pb2.RateClass.ValueType
+    """Which calls it counts."""
+    per_minute_count: _builtins.int
+    """So many in any 60 seconds, in the place of what is configured for all."""
+    def __init__(
+        self,
+        *,
+        rate_class: _method_rule_pb2.RateClass.ValueType = ...,
+        per_minute_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["per_minute_count", b"per_minute_count", "rate_class", b"rate_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CredentialLimit: _TypeAlias = CredentialLimit  # noqa: Y015
+
+@_typing.final
 class PassportClaims(_message.Message):
     """Who a request comes from and what it may do."""
 
@@ -157,6 +215,11 @@ class PassportClaims(_message.Message):
     ACCOUNT_STATUS_FIELD_NUMBER: _builtins.int
     ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
     ENDS_REVOKED_FIELD_NUMBER: _builtins.int
+    ORIGIN_ALLOWED_FIELD_NUMBER: _builtins.int
+    ORIGIN_SINCE_NS_FIELD_NUMBER: _builtins.int
+    BROWSER_SESSION_FIELD_NUMBER: _builtins.int
+    BROWSER_SESSION_EXPIRES_AT_NS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     audience: _builtins.str
     """The deployment this passport is for."""
     project_id: _builtins.str
@@ -191,6 +254,16 @@ class PassportClaims(_message.Message):
     """Counts the account's mass revocations; issuing under an older one fails."""
     ends_revoked: _builtins.bool
     """Whether the credential's end is a revocation: that of a key rotated out."""
+    origin_allowed: _builtins.bool
+    """Whether the credential works from `origin`; false on the server channel."""
+    origin_since_ns: _builtins.int
+    """Since when the key has had `origin` without a break, as the keys service counts;
+    a browser session is bound to it. 0 for other kinds of credential.
+    """
+    browser_session: Global___BrowserSessionState.ValueType
+    """What became of the browser session token beside the key."""
+    browser_session_expires_at_ns: _builtins.int
+    """When a valid browser session ends."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do, as `account:read`; empty for project keys, which need none."""
@@ -198,6 +271,10 @@ class PassportClaims(_message.Message):
     @_builtins.property
     def modules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The project's modules."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CredentialLimit]:
+        """Limits of this credential's own, at most one a class."""
 
     def __init__(
         self,
@@ -221,15 +298,24 @@ class PassportClaims(_message.Message):
         account_status: Global___AccountStatus.ValueType = ...,
         account_version: _builtins.int = ...,
         ends_revoked: _builtins.bool = ...,
+        origin_allowed: _builtins.bool = ...,
+        origin_since_ns: _builtins.int = ...,
+        browser_session: Global___BrowserSessionState.ValueType = ...,
+        browser_session_expires_at_ns: _builtins.int | None = ...,
+        limits: _abc.Iterable[Global___CredentialLimit] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "credential_expires_at_ns", b"credential_expires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_browser_session_expires_at_ns", b"_browser_session_expires_at_ns", "_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "browser_session_expires_at_ns", b"browser_session_expires_at_ns", "credential_expires_at_ns", b"credential_expires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "account_number", b"account_number", "account_status", b"account_status", "account_version", b"account_version", "audience", b"audience", "channel", b"channel", "credential_expires_at_ns", b"credential_expires_at_ns", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "ends_revoked", b"ends_revoked", "epoch", b"epoch", "expires_at_ns", b"expires_at_ns", "issued_at_ns", b"issued_at_ns", "modules", b"modules", "origin", b"origin", "project_id", b"project_id", "project_status", b"project_status", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_browser_session_expires_at_ns", b"_browser_session_expires_at_ns", "_credential_expires_at_ns", b"_credential_expires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "account_number", b"account_number", "account_status", b"account_status", "account_version", b"account_version", "audience", b"audience", "browser_session", b"browser_session", "browser_session_expires_at_ns", b"browser_session_expires_at_ns", "channel", b"channel", "credential_expires_at_ns", b"credential_expires_at_ns", "credential_id", b"credential_id", "credential_kind", b"credential_kind", "ends_revoked", b"ends_revoked", "epoch", b"epoch", "expires_at_ns", b"expires_at_ns", "issued_at_ns", b"issued_at_ns", "limits", b"limits", "modules", b"modules", "origin", b"origin", "origin_allowed", b"origin_allowed", "origin_since_ns", b"origin_since_ns", "project_id", b"project_id", "project_status", b"project_status", "scopes", b"scopes", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__browser_session_expires_at_ns: _TypeAlias = _typing.Literal["browser_session_expires_at_ns"]  # noqa: Y015
+    _WhichOneofArgType__browser_session_expires_at_ns: _TypeAlias = _typing.Literal["_browser_session_expires_at_ns", b"_browser_session_expires_at_ns"]  # noqa: Y015
     _WhichOneofReturnType__credential_expires_at_ns: _TypeAlias = _typing.Literal["credential_expires_at_ns"]  # noqa: Y015
     _WhichOneofArgType__credential_expires_at_ns: _TypeAlias = _typing.Literal["_credential_expires_at_ns", b"_credential_expires_at_ns"]  # noqa: Y015
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__browser_session_expires_at_ns) -> _WhichOneofReturnType__browser_session_expires_at_ns | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_expires_at_ns) -> _WhichOneofReturnType__credential_expires_at_ns | None: ...
     @_typing.overload

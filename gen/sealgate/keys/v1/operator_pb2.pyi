@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from sealgate.common.v1 import passport_pb2 as _passport_pb2
 from sealgate.keys.v1 import api_key_pb2 as _api_key_pb2
 import builtins as _builtins
 import sys
@@ -68,3 +71,48 @@ class IssueProjectApiKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueProjectApiKeyResponse: _TypeAlias = IssueProjectApiKeyResponse  # noqa: Y015
+
+@_typing.final
+class SetApiKeyLimitsRequest(_message.Message):
+    """New limits of a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.str
+    """The key, `pk_…`."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_passport_pb2.CredentialLimit]:
+        """At most one a class; a class that is not named has what is configured for all."""
+
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.str = ...,
+        limits: _abc.Iterable[_passport_pb2.CredentialLimit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetApiKeyLimitsRequest: _TypeAlias = SetApiKeyLimitsRequest  # noqa: Y015
+
+@_typing.final
+class SetApiKeyLimitsResponse(_message.Message):
+    """They are set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetApiKeyLimitsResponse: _TypeAlias = SetApiKeyLimitsResponse  # noqa: Y015

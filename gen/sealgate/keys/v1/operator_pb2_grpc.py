@@ -40,6 +40,11 @@ class OperatorServiceStub:
                 request_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.IssueProjectApiKeyRequest.SerializeToString,
                 response_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.IssueProjectApiKeyResponse.FromString,
                 _registered_method=True)
+        self.SetApiKeyLimits = channel.unary_unary(
+                '/sealgate.keys.v1.OperatorService/SetApiKeyLimits',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -53,6 +58,14 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetApiKeyLimits(self, request, context):
+        """Gives an API key, a project's or an account's, limits of its own, in the place of
+        all that it had. They hold from the next request on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.IssueProjectApiKey,
                     request_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.IssueProjectApiKeyRequest.FromString,
                     response_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.IssueProjectApiKeyResponse.SerializeToString,
+            ),
+            'SetApiKeyLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetApiKeyLimits,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class OperatorService:
             '/sealgate.keys.v1.OperatorService/IssueProjectApiKey',
             sealgate_dot_keys_dot_v1_dot_operator__pb2.IssueProjectApiKeyRequest.SerializeToString,
             sealgate_dot_keys_dot_v1_dot_operator__pb2.IssueProjectApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetApiKeyLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.OperatorService/SetApiKeyLimits',
+            sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

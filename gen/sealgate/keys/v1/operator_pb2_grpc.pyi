@@ -18,6 +18,10 @@ class OperatorServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     IssueProjectApiKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.IssueProjectApiKeyRequest, _operator_pb2.IssueProjectApiKeyResponse]
     """Makes a project key without one: a project's first, or when all are lost."""
+    SetApiKeyLimits: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetApiKeyLimitsRequest, _operator_pb2.SetApiKeyLimitsResponse]
+    """Gives an API key, a project's or an account's, limits of its own, in the place of
+    all that it had. They hold from the next request on.
+    """
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """For the people who run the platform."""
@@ -29,5 +33,15 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_operator_pb2.IssueProjectApiKeyRequest, _abc.Awaitable[_operator_pb2.IssueProjectApiKeyResponse]],
     ) -> _abc.Awaitable[_operator_pb2.IssueProjectApiKeyResponse]:
         """Makes a project key without one: a project's first, or when all are lost."""
+
+    @_abc_1.abstractmethod
+    def SetApiKeyLimits(
+        self,
+        request: _operator_pb2.SetApiKeyLimitsRequest,
+        context: _aio.ServicerContext[_operator_pb2.SetApiKeyLimitsRequest, _abc.Awaitable[_operator_pb2.SetApiKeyLimitsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.SetApiKeyLimitsResponse]:
+        """Gives an API key, a project's or an account's, limits of its own, in the place of
+        all that it had. They hold from the next request on.
+        """
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _aio.Server) -> None: ...

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sealgate.common.v1 import method_rule_pb2 as _method_rule_pb2
+from sealgate.common.v1 import passport_pb2 as _passport_pb2
 from sealgate.keys.v1 import signer_facts_pb2 as _signer_facts_pb2
 import builtins as _builtins
 import sys
@@ -81,7 +82,9 @@ Global___ResolveApiKeyRequest: _TypeAlias = ResolveApiKeyRequest  # noqa: Y015
 
 @_typing.final
 class ResolveApiKeyResponse(_message.Message):
-    """The key's facts; all but `state` are empty unless it is live."""
+    """The key's facts. Of one that is revoked or expired only its state, whose it is and
+    its origins, so that a page that it worked from can read the refusal.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -93,6 +96,8 @@ class ResolveApiKeyResponse(_message.Message):
     SUBACCOUNT_INDEX_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_NS_FIELD_NUMBER: _builtins.int
     RETIRES_AT_NS_FIELD_NUMBER: _builtins.int
+    ORIGINS_SINCE_NS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     state: Global___ApiKeyState.ValueType
     """Whether it works."""
     project_id: _builtins.str
@@ -115,6 +120,16 @@ class ResolveApiKeyResponse(_message.Message):
     def origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Web origins it works from."""
 
+    @_builtins.property
+    def origins_since_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For each of `origins`, in their order, since when the key has had it without a
+        break. An origin that comes, or comes back, has one that the key never had before.
+        """
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_passport_pb2.CredentialLimit]:
+        """Limits of the key's own, at most one a class."""
+
     def __init__(
         self,
         *,
@@ -126,10 +141,12 @@ class ResolveApiKeyResponse(_message.Message):
         subaccount_index: _builtins.int | None = ...,
         expires_at_ns: _builtins.int | None = ...,
         retires_at_ns: _builtins.int | None = ...,
+        origins_since_ns: _abc.Iterable[_builtins.int] | None = ...,
+        limits: _abc.Iterable[_passport_pb2.CredentialLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "expires_at_ns", b"expires_at_ns", "retires_at_ns", b"retires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at_ns", b"expires_at_ns", "origins", b"origins", "project_id", b"project_id", "retires_at_ns", b"retires_at_ns", "scopes", b"scopes", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at_ns", b"expires_at_ns", "limits", b"limits", "origins", b"origins", "origins_since_ns", b"origins_since_ns", "project_id", b"project_id", "retires_at_ns", b"retires_at_ns", "scopes", b"scopes", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expires_at_ns: _TypeAlias = _typing.Literal["expires_at_ns"]  # noqa: Y015
     _WhichOneofArgType__expires_at_ns: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns"]  # noqa: Y015
@@ -213,7 +230,9 @@ Global___ResolveDeviceKeyRequest: _TypeAlias = ResolveDeviceKeyRequest  # noqa: 
 
 @_typing.final
 class ResolveDeviceKeyResponse(_message.Message):
-    """The device key's facts; all but `state` are empty unless it is live."""
+    """The device key's facts. Of one that is revoked or expired only its state and its
+    project, so that a page that it worked from can read the refusal.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

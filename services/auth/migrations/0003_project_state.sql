@@ -1,0 +1,14 @@
+-- The operator changes whether a project is served, and with which modules.
+
+ALTER TABLE audit DROP CONSTRAINT audit_action_is_known;
+ALTER TABLE audit ADD CONSTRAINT audit_action_is_known CHECK (
+  action IN (
+    'PROJECT_CREATED', 'PROJECT_UPDATED',
+    'PROJECT_ACTIVATED', 'PROJECT_MARKED_PAST_DUE', 'PROJECT_SUSPENDED', 'PROJECT_CANCELLED',
+    'PROJECT_MODULES_SET',
+    'ACCOUNT_CREATED', 'ACCOUNT_METADATA_REPLACED', 'ACCOUNT_SUSPENDED', 'ACCOUNT_ACTIVATED',
+    'SESSION_CREATED', 'SESSION_REFRESHED', 'SESSION_EXPIRED', 'SESSIONS_EXPIRED'
+  )
+);
+
+GRANT UPDATE (status, modules) ON project TO sealgate_auth;
