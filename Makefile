@@ -4,6 +4,7 @@ PYTHON ?= python3
 UP_ARGS ?=
 TEST_ARGS ?=
 FUZZ_ARGS ?=
+DEMO_BROWSER_ARGS ?=
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -16,10 +17,10 @@ SOURCES := chassis services edge client cli tools tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up demo bench test fuzz lint fmt gen ci lock clean
+.PHONY: help setup up demo demo-browser bench test browser browser-test fuzz lint fmt gen ci lock clean
 
 help: ## Say what there is to make
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 make setup    with another interpreter (3.11 or newer)"
 	@echo "  make up UP_ARGS='--http 127.0.0.1:9000'"
@@ -34,11 +35,20 @@ up: $(INSTALLED) ## Run the whole platform in ./.sealgate until Ctrl-C
 demo: $(INSTALLED) ## Run the published flows against a stack of their own, checking every answer
 	@$(BIN)/python -m tools.demo
 
+demo-browser: $(INSTALLED) ## Serve the example of a web page beside a stack of its own until Ctrl-C
+	@$(BIN)/python -m tools.demo_browser $(DEMO_BROWSER_ARGS)
+
 bench: $(INSTALLED) ## Measure a stack of its own beside what it could do at best (3 minutes)
 	@$(BIN)/python -m tools.bench $(BENCH_ARGS)
 
 test: $(INSTALLED) ## Run all tests
 	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(TEST_ARGS)
+
+browser: ## Install Debian's Chromium and its driver where there is none (needs root)
+	@tools/browser.sh
+
+browser-test: $(INSTALLED) ## Run the tests that drive Chromium
+	$(BIN)/pytest tests/browser $(TEST_ARGS)
 
 fuzz: $(INSTALLED) ## Send requests made from the description to a stack of its own (3 minutes)
 	@$(BIN)/python -m tools.fuzz $(FUZZ_ARGS)
@@ -62,7 +72,9 @@ gen: $(INSTALLED) ## Generate gen/, most of the client, tables of the docs and t
 	$(BIN)/python tools/generate.py
 	$(BIN)/python -m tools.vectors
 
-ci: lint test ## Everything that a change has to pass
+ci: ## Everything that a change has to pass
+	@tools/browser.sh || echo "Going on without Chromium: the tests that drive it are skipped."
+	@$(MAKE) --no-print-directory lint test
 
 lock: $(INSTALLED) ## Renew the locks in requirements/ from pyproject.toml
 	tools/lock.sh

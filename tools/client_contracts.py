@@ -27,8 +27,11 @@ class Contracts:
 
 
 def read_contracts(files: FileDescriptorSet) -> Contracts:
-    """The methods that customers can call over REST, and all comments."""
-    from chassis.methods import Envelope, method_table
+    """The methods that customers' programs can call over REST, and all comments.
+
+    What needs a web page's origin is not for a program: browsers say it, and nobody else can be believed.
+    """
+    from chassis.methods import method_table
 
     pool = DescriptorPool()
     methods: list[Method] = []
@@ -43,7 +46,7 @@ def read_contracts(files: FileDescriptorSet) -> Contracts:
         table = method_table(
             pool.FindServiceByName(f"{file.package}.{service.name}") for service in file.service
         )
-        methods += [row for row in table.values() if row.bindings and row.envelope is not Envelope.BROWSER]
+        methods += [row for row in table.values() if row.bindings and not row.for_pages]
     return Contracts(tuple(methods), comments)
 
 

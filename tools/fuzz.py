@@ -25,6 +25,7 @@ KINDS: Final = {
     "project": "PROJECT_KEY",
     "session": "ACCOUNT_SESSION",
     "key": "ACCOUNT_API_KEY",
+    "page": "ACCOUNT_API_KEY",
     "nobody": None,
 }
 SIGNATURES: Final = {kind.name for kind in SIGNER_KINDS}

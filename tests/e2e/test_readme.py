@@ -14,7 +14,7 @@ from tests.e2e.stack_process import StackProcess
 
 README: Final = Path(__file__).parents[2] / "README.md"
 _BLOCK: Final = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
-_SECONDS: Final = 60
+_SECONDS: Final = 150
 
 
 def blocks(kind: str) -> str:
@@ -30,7 +30,7 @@ def directory_of(stack: StackProcess, tmp_path: Path) -> Path:
 
 def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
     """Each command answers as the text around it says; only the address is the test's own."""
-    script = blocks("curl").replace("http://127.0.0.1:8080", shared_stack.base_url)
+    script = (blocks("curl") + blocks("page")).replace("http://127.0.0.1:8080", shared_stack.base_url)
     run = subprocess.run(
         ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", script],
         cwd=directory_of(shared_stack, tmp_path),
@@ -42,10 +42,11 @@ def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_p
     assert run.returncode == 0, run.stderr
     assert '"authenticated":true' in run.stdout
     assert '"USDC":"' in run.stdout
-    assert '"status":"FILLED"' in run.stdout
     assert '"avg_price":"0.6' in run.stdout
-    assert run.stdout.count('"success":true') == 9
+    assert run.stdout.count('"success":true') == 10
     assert run.stdout.count('"SESSION_INVALID"') == 1
+    assert run.stdout.count('"status":"FILLED"') == 2
+    assert run.stdout.count('"ORIGIN_NOT_ALLOWED"') == 1
 
 
 def test_readme_signed_flow_works_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:

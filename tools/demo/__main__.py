@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from sealgate.client import ApiKeyRequired, RetryPolicy, Sealgate
+from tools.demo.browser import browser_flow
 from tools.demo.credentials import key_flow, session_flow
 from tools.demo.guide import Guide, SurpriseError, operate
 from tools.demo.signed import end_flow, signed_flow
@@ -47,6 +48,7 @@ def main() -> int:
             key_flow(guide, backend, made.account_id, data)
             with guide.step("No credential at all", refused=ApiKeyRequired):
                 anybody.list_wallets()
+            browser_flow(guide, http, backend, ready, data)
             end_flow(guide, begun)
             operate(guide, "Give the platform new signing keys", "key rotate-signing all", data)
             operate(guide, "Prove that the books are right", "wallet audit", data)

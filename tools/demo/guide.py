@@ -24,6 +24,9 @@ SHOWN_HEADERS: Final = (
     "authorization",
     "x-api-key",
     "x-device-key",
+    "origin",
+    "x-session-token",
+    "access-control-allow-origin",
     "idempotency-key",
     "idempotent-replayed",
     "retry-after",
@@ -103,7 +106,8 @@ class Guide:
     def show_answer(self, answer: httpx.Response) -> None:
         """A hook of the HTTP client's; the envelope is checked here, because a model has none."""
         answer.read()
-        document = answer.json()
+        # A preflight is answered without a body.
+        document = answer.json() if answer.content else {}
         self.status = answer.status_code
         # Answers to signed requests alone have one.
         self.outcome = document.get("status", RequestStatus.COMPLETED)

@@ -1,0 +1,222 @@
+// A web page that trades, with nothing but fetch. Its settings have the platform's address and an API key
+// that lists this page's origin: a key for pages has few scopes, and elsewhere it is refused.
+
+// Refusals after which another session may help.
+const NEEDS_ANOTHER_SESSION = new Set(["SESSION_EXPIRED", "SESSION_INVALID"]);
+const SHOWN_CALLS = 6;
+
+const element = (id) => document.getElementById(id);
+const settings = await (await fetch("settings.json")).json();
+// In memory alone: it ends with the page, and a script elsewhere finds nothing to copy.
+let session = null;
+let wallet = null;
+let markets = [];
+const limits = new Map();
+
+class Refusal extends Error {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+// One request. Answers to it are readable because the key lists this page's origin, refusals too.
+async function call(method, path, { body, headers = {}, open = false } = {}) {
+  const init = { method, headers: { ...headers } };
+  if (!open) init.headers["X-API-KEY"] = settings.apiKey;
+  if (body) {
+    init.headers["Content-Type"] = "application/json";
+    init.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(settings.api + path, init);
+  } catch {
+    showCall(method, path, "nothing");
+    throw new Refusal("UNREADABLE", "No answer that this page may read: does the key list its origin?");
+  }
+  const { error, response, data } = await answer.json();
+  showCall(method, path, `${answer.status} ${error?.code ?? ""}`, answer);
+  keepLimits(answer.headers);
+  if (!error) return response ?? data;
+  const wait = answer.headers.get("Retry-After");
+  const details = (error.details ?? []).map((detail) => `${detail.path} ${detail.message}`);
+  const after = wait ? [`Try again in ${wait} s.`] : [];
+  throw new Refusal(error.code, [error.message, ...details, ...after].join(" "));
+}
+
+// A session lasts an hour and is not renewed: the page makes another.
+async function mint() {
+  session = await call("POST", "/api/v1/sessions");
+  element("session").textContent = `Ends at ${new Date(session.expiresAt).toLocaleTimeString()}.`;
+  element("session").dataset.expiresAt = session.expiresAt;
+}
+
+// What changes something needs a session beside the key.
+async function write(method, path, body) {
+  // One key for both attempts: an order that was placed is not placed again.
+  const once = method === "POST" ? { "Idempotency-Key": crypto.randomUUID() } : {};
+  if (!session) await mint();
+  const attempt = () => {
+    const headers = { "X-Session-Token": session.sessionToken, ...once };
+    return call(method, path, { body, headers });
+  };
+  try {
+    return await attempt();
+  } catch (refusal) {
+    if (!NEEDS_ANOTHER_SESSION.has(refusal.code)) throw refusal;
+    await mint();
+    return await attempt();
+  }
+}
+
+// "read";q=300;w=60, "account-read";q=3000;w=60: what one may do, and with r how much of it is left.
+function figures(header, name) {
+  const items = [...(header ?? "").matchAll(/"([a-z-]+)"([^,]*)/g)];
+  return items.map(([, policy, rest]) => [policy, Number(rest.match(new RegExp(`;${name}=(\\d+)`))?.[1])]);
+}
+
+function keepLimits(headers) {
+  const left = new Map(figures(headers.get("RateLimit"), "r"));
+  for (const [policy, quota] of figures(headers.get("RateLimit-Policy"), "q")) {
+    if (!policy.startsWith("account-")) limits.set(policy, { quota, left: left.get(policy) });
+  }
+  if (!limits.size) return;
+  element("limits").replaceChildren(
+    ...[...limits].sort().map(([policy, { quota, left: remaining }]) => {
+      const [label, text] = [make("span", policy), make("span", `${remaining} of ${quota}`)];
+      const meter = make("meter", "", { max: quota, value: remaining, ariaLabel: `${policy} calls left` });
+      return make("li", "", { id: `limit-${policy}` }, [label, meter, text]);
+    }),
+  );
+}
+
+// Whatever comes from elsewhere is text, never markup.
+function make(tag, text, properties = {}, children = []) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(text, ...children);
+  return made;
+}
+
+// Decimals come as texts, with all their zeros; a number would lose digits.
+const short = (decimal = "") => decimal.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+
+function rows(id, lines, empty) {
+  const cells = (line) => line.map((cell) => make("td", "", {}, [cell]));
+  const made = lines.map((line) => make("tr", "", {}, cells(line)));
+  const nothing = make("tr", "", {}, [make("td", empty, { colSpan: 4 })]);
+  element(id).replaceChildren(...(made.length ? made : [nothing]));
+}
+
+function showCall(method, path, outcome, answer) {
+  const id = answer?.headers.get("X-Request-Id");
+  const line = make("li", "", {}, [
+    make("strong", outcome.trim(), { className: answer?.ok ? "good" : "bad" }),
+    ` ${method} ${path.replaceAll(/[0-9a-fx-]{20,}/g, (name) => `${name.slice(0, 8)}…`)}`,
+    make("small", id ? `request ${id}` : "the browser kept it from the page"),
+  ]);
+  element("calls").prepend(line);
+  while (element("calls").children.length > SHOWN_CALLS) element("calls").lastChild.remove();
+}
+
+function tell(text, refused = false) {
+  element("status").textContent = text;
+  element("status").classList.toggle("refused", refused);
+}
+
+const chosen = () => markets.find((market) => market.condition_id === element("market").value);
+
+async function showBook() {
+  const market = chosen();
+  const book = await call("GET", `/api/v1/markets/${market.condition_id}/book`, { open: true });
+  const depth = Math.max(book.bids.length, book.asks.length);
+  const lines = Array.from({ length: depth }, (_, index) => {
+    const [bid, ask] = [book.bids[index], book.asks[index]];
+    return [bid?.shares, bid?.price, ask?.shares, ask?.price].map(short);
+  });
+  element("book-outcome").textContent = market.left_outcome;
+  rows("book", lines, "Nobody is waiting.");
+  element("price").value ||= short(book.bids[0]?.price ?? "0.5");
+}
+
+async function showWallet() {
+  const { assets } = await call("GET", `/api/v1/wallet/pol/${wallet}/balance`);
+  const money = assets.find(({ asset }) => asset === "USDC");
+  element("available").textContent = short(money?.available ?? "0");
+  element("held").textContent = short(money?.held ?? "0");
+  const listed = await call("GET", `/api/v1/wallet/pol/${wallet}/orders/active`);
+  const lines = listed.map(({ order, market }) => {
+    const outcome = order.token_id === market.left_token_id ? market.left_outcome : market.right_outcome;
+    const text = `${order.side} ${short(order.shares)} ${outcome} at ${short(order.price)}`;
+    const button = make("button", "Cancel", { type: "button", ariaLabel: `Cancel ${text}` });
+    button.addEventListener("click", () => whileBusy(button, () => cancel(order.order_id)));
+    return [text, order.status, button];
+  });
+  rows("orders", lines, "None.");
+}
+
+async function chooseMarket() {
+  const market = chosen();
+  const outcomes = [
+    [market.left_token_id, market.left_outcome],
+    [market.right_token_id, market.right_outcome],
+  ];
+  element("token").replaceChildren(...outcomes.map(([value, text]) => make("option", text, { value })));
+  element("price").value = "";
+  await showBook();
+}
+
+async function place() {
+  const order = await write("POST", `/api/v1/wallet/pol/${wallet}/order`, {
+    token_id: element("token").value,
+    side: element("side").value,
+    type: "LIMIT",
+    amount: element("shares").value,
+    units: "SHARES",
+    price: element("price").value,
+  });
+  await Promise.all([showBook(), showWallet()]);
+  tell(`The order is ${order.status}.`);
+}
+
+async function cancel(order) {
+  await write("DELETE", `/api/v1/wallet/pol/${wallet}/order/${order}`);
+  await Promise.all([showBook(), showWallet()]);
+  tell("The order is cancelled.");
+}
+
+// One thing at a time, and every refusal is said.
+async function whileBusy(button, action) {
+  button.disabled = true;
+  try {
+    await action();
+  } catch (failure) {
+    tell(`${failure.code ?? "Failed"}: ${failure.message}`, true);
+  }
+  button.disabled = false;
+}
+
+async function start() {
+  element("origin").textContent = location.origin;
+  element("api").textContent = settings.api;
+  markets = (await call("GET", "/api/v1/markets", { open: true })).filter(({ active }) => active);
+  const options = markets.map(({ condition_id: value, question }) => make("option", question, { value }));
+  element("market").replaceChildren(...options);
+  if (markets.length) await chooseMarket();
+  [{ wallet_id: wallet }] = await call("GET", "/api/v1/wallets");
+  await showWallet();
+  tell("Ready.");
+}
+
+element("market").addEventListener("change", () => whileBusy(element("place"), chooseMarket));
+element("mint").addEventListener("click", ({ target }) =>
+  whileBusy(target, async () => {
+    await mint();
+    tell("The page has a session.");
+  }),
+);
+element("order").addEventListener("submit", (event) => {
+  event.preventDefault();
+  whileBusy(element("place"), place);
+});
+await whileBusy(element("place"), start);

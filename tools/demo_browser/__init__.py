@@ -1,0 +1,1 @@
+"""The example of a web page, served beside a stack of its own."""
