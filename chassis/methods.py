@@ -119,6 +119,12 @@ class Method:
         return bool(self.accepts) and self.accepts <= SIGNER_KINDS
 
     @property
+    def takes_browser_session(self) -> bool:
+        """Whether a page that calls it with an API key has to show a browser session beside the key."""
+        by_key = CredentialKind.ACCOUNT_API_KEY in self.accepts
+        return by_key and self.effect is not Effect.READ and not self.for_pages
+
+    @property
     def takes_payload(self) -> bool:
         """Whether what is signed is a payload; else a signed method's proof is in headers."""
         return self.request_type != 0

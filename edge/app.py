@@ -95,7 +95,7 @@ class EdgeApp:
             if error.internal:
                 outcome["reason"] = error.internal
             method = endpoint.method if endpoint else None
-            answer = error_answer(error, served.request_id, method, by_api_key=headers.show_api_key())
+            answer = error_answer(error, served.request_id, method, by_api_key=headers.shows_api_key())
         said = with_sharing(endpoint.method if endpoint else None, served.answer_headers)
         answer.headers.extend(encoded(said))
         await _send(send, answer)

@@ -40,7 +40,7 @@ class RequestHeaders:
         """What the client says it is, cut to a bounded length."""
         return self._values.get("user-agent", "")[:USER_AGENT_MAX_CHARACTERS]
 
-    def show_api_key(self) -> bool:
+    def shows_api_key(self) -> bool:
         """Whether an account API key is shown, in either of its headers and whatever it is worth."""
         scheme, _, text = self._values.get("authorization", "").strip().partition(" ")
         is_bearer = scheme.lower() == "bearer" and looks_like_api_secret(text.strip())

@@ -34,7 +34,7 @@ from edge.openapi_signed import (
     STATUS_SCHEMA,
     signed_words,
 )
-from edge.refusals import refusals_of, takes_browser_session
+from edge.refusals import refusals_of
 from edge.routes import variable_names
 from edge.schemas import STATUS_COMPONENT, Schemas, comments_of
 from sealgate.common.v1 import method_rule_pb2 as rules
@@ -218,7 +218,7 @@ def _needs(method: Method) -> tuple[str, ...]:
     if method.scope:
         needs += f" with the scope `{method.scope}`"
     paragraphs = [f"{needs}."]
-    if takes_browser_session(method):
+    if method.takes_browser_session:
         paragraphs.append("A web page with an API key needs `X-Session-Token` too.")
     if method.module:
         paragraphs.append(f"The project must have the module `{method.module}`.")
@@ -246,7 +246,7 @@ def _header_parameters(method: Method) -> list[Json]:
     else:
         conditions = {
             "Origin": method.for_pages,
-            "BrowserSessionToken": takes_browser_session(method),
+            "BrowserSessionToken": method.takes_browser_session,
             "IdempotencyKey": takes_key(method),
             "RequestId": True,
         }

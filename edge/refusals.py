@@ -89,12 +89,6 @@ def refusals_of(method: Method, binding: HttpBinding) -> dict[int, list[Code]]:
     return dict(sorted(by_status.items()))
 
 
-def takes_browser_session(method: Method) -> bool:
-    """Whether a page that calls the method with an API key has to show a browser session beside it."""
-    is_page_write = CredentialKind.ACCOUNT_API_KEY in method.accepts and method.effect is not Effect.READ
-    return is_page_write and not method.for_pages
-
-
 def _of_signatures(method: Method) -> set[Code]:
     conditions = {
         Code.SESSION_EXPIRED: CredentialKind.SESSION_KEY in method.accepts,
@@ -106,13 +100,13 @@ def _of_signatures(method: Method) -> set[Code]:
 
 def _of_credentials(method: Method) -> set[Code]:
     conditions = {
-        Code.SESSION_REQUIRED: takes_browser_session(method)
+        Code.SESSION_REQUIRED: method.takes_browser_session
         or method.accepts == {CredentialKind.ACCOUNT_SESSION},
         Code.API_KEY_REQUIRED: method.accepts != {CredentialKind.ACCOUNT_SESSION},
         Code.ACCOUNT_SUSPENDED: method.accepts != {CredentialKind.PROJECT_KEY},
         Code.SUBSCRIPTION_PAST_DUE: method.effect is Effect.WRITE,
         Code.SCOPE_NOT_GRANTED: method.scope is not None,
         # Without the module `browser` no page writes with an API key.
-        Code.MODULE_NOT_ENABLED: method.module is not None or takes_browser_session(method),
+        Code.MODULE_NOT_ENABLED: method.module is not None or method.takes_browser_session,
     }
     return {*_WITH_A_CREDENTIAL, *(code for code, applies in conditions.items() if applies)}

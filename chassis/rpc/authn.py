@@ -108,8 +108,9 @@ def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa
     """
     if identity.kind not in method.accepts:
         raise SealgateError(Code.CREDENTIAL_NOT_ACCEPTED)
-    is_page_write = _is_page_write(method, identity)
-    _refuse_project(method, identity, is_page_write=is_page_write)
+    from_a_page = identity.browser and identity.kind is CredentialKind.ACCOUNT_API_KEY
+    needs_browser_session = from_a_page and method.takes_browser_session
+    _refuse_project(method, identity, needs_browser_session=needs_browser_session)
     if identity.browser and not identity.origin_allowed:
         raise SealgateError(Code.ORIGIN_NOT_ALLOWED)
     if method.for_pages and not identity.browser:
@@ -117,7 +118,7 @@ def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa
     from_project = identity.kind is CredentialKind.PROJECT_KEY
     if method.scope is not None and not from_project and method.scope not in identity.scopes:
         raise SealgateError(Code.SCOPE_NOT_GRANTED)
-    if is_page_write and not method.for_pages:
+    if needs_browser_session:
         refusal = _BROWSER_SESSION_REFUSALS.get(identity.browser_session)
         if refusal is not None:
             raise SealgateError(refusal)
@@ -126,20 +127,14 @@ def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa
         raise SealgateError(Code.ACCOUNT_NOT_FOUND, internal="passport is for another account")
 
 
-def _is_page_write(method: Method, identity: Identity) -> bool:
-    """Whether a page changes something with an API key, for which it needs a browser session too."""
-    from_a_page = identity.browser and identity.kind is CredentialKind.ACCOUNT_API_KEY
-    return from_a_page and method.effect is not Effect.READ
-
-
-def _refuse_project(method: Method, identity: Identity, *, is_page_write: bool) -> None:
+def _refuse_project(method: Method, identity: Identity, *, needs_browser_session: bool) -> None:
     """Raises SUBSCRIPTION_PAST_DUE and MODULE_NOT_ENABLED; what is refused altogether never gets here."""
     if identity.project_status == PROJECT_STATUS_PAST_DUE and method.effect is Effect.WRITE:
         raise SealgateError(Code.SUBSCRIPTION_PAST_DUE)
     if method.module is not None and method.module not in identity.modules:
         raise SealgateError(Code.MODULE_NOT_ENABLED)
     # Without the module there are no browser sessions, the ones made before included.
-    if is_page_write and _BROWSER_MODULE not in identity.modules:
+    if needs_browser_session and _BROWSER_MODULE not in identity.modules:
         raise SealgateError(Code.MODULE_NOT_ENABLED)
 
 

@@ -49,7 +49,8 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
     Raises CREDENTIAL_AMBIGUOUS for two credentials or a repeated header, SESSION_REQUIRED or
     API_KEY_REQUIRED for none, SESSION_INVALID for an Authorization that is no bearer token. A signature
     that the method does not take is none, but beside a credential one too many. A browser session token
-    is none either: it accompanies the API key of a page, and is passed over with anything else.
+    is none either: it accompanies the API key of a page where the method needs one, and is passed over
+    with anything else, so that a token that has ended spoils nothing that goes without.
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -67,7 +68,8 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
         raise SealgateError(Code.SESSION_REQUIRED if only_session else Code.API_KEY_REQUIRED)
     name, value = found.popitem()
     kind, text = _bearer(value) if name == _AUTHORIZATION else (CREDENTIAL_HEADERS[name], value.strip())
-    if origin is None or session_token is None or kind is not CredentialKind.ACCOUNT_API_KEY:
+    from_a_page = origin is not None and kind is CredentialKind.ACCOUNT_API_KEY
+    if session_token is None or not from_a_page or not method.takes_browser_session:
         return PresentedCredential(kind, text, origin)
     return PresentedCredential(kind, text, origin, session_token.strip())
 

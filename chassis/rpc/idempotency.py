@@ -124,8 +124,8 @@ class IdempotencyStage:
             (
                 method.full_name.encode(),
                 str(identity.subaccount_index).encode(),
-                identity.credential_id.encode() if by_credential else b"",
-                identity.origin.encode() if by_credential else b"",
+                # No id of a credential has a space in it.
+                f"{identity.credential_id} {identity.origin}".encode() if by_credential else b"",
                 request.SerializeToString(deterministic=True),
             )
         )

@@ -128,7 +128,8 @@ async def test_request_is_given_up_at_its_deadline(world: World) -> None:
 
 async def test_body_that_does_not_arrive_is_given_up_at_the_deadline(world: World) -> None:
     """A client that announces more than it sends takes nobody's place for longer than a request's time."""
-    head = f"POST {PROJECT}/account HTTP/1.1\r\nhost: edge\r\ncontent-length: 10\r\n\r\n{{"
+    key = f"x-project-api-key: {world.tenant.project_key}"
+    head = f"POST {PROJECT}/account HTTP/1.1\r\nhost: edge\r\n{key}\r\ncontent-length: 10\r\n\r\n{{"
     async with narrow_front(world.cluster, at_once_count=1, route_timeout="0.4s") as http:
         assert http.base_url.port is not None
         slow = asyncio.create_task(raw_exchange(http.base_url.port, head.encode()))

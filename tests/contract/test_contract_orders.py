@@ -20,7 +20,15 @@ from sealgate.wallet.v1 import market_pb2
 from sealgate.wallet.v1 import operator_pb2 as wallet_operator
 from sealgate.wallet.v1.operator_pb2_grpc import OperatorServiceStub as WalletOperator
 from tests.cluster import Cluster
-from tests.platform_support import UNKNOWN_ID, World, good, make_world, private_cluster, refused
+from tests.platform_support import (
+    ANY_PAGE,
+    UNKNOWN_ID,
+    World,
+    good,
+    make_world,
+    private_cluster,
+    refused,
+)
 
 # Open orders that a wallet may have here.
 OPEN_ORDERS_COUNT: Final = 30
@@ -207,7 +215,7 @@ async def test_missing_market_token_and_order_are_not_found(
     """Unknown and malformed alike; another wallet's order too."""
     for name in (UNKNOWN_CONDITION, "nonsense", UNKNOWN_ID, market.left_token_id):
         for path in (f"/api/v1/markets/{name}", f"/api/v1/markets/{name}/book"):
-            refused(await cluster.rest("GET", path), 404, "MARKET_NOT_FOUND")
+            refused(await cluster.rest("GET", path), 404, "MARKET_NOT_FOUND", page=ANY_PAGE)
         if name != market.left_token_id:
             refused(await trader.order(name), 404, "TOKEN_NOT_FOUND")
     order = good(await trader.order(market.left_token_id), 201)

@@ -233,9 +233,18 @@ async def test_browser_session_goes_to_auth_beside_the_key_of_a_page_alone(
 ) -> None:
     """Whatever stands beside another credential, or comes from a server, is passed over."""
     with suppress(SealgateError):
-        await call(harness.public, CURRENT_SESSION, metadata=metadata)
+        await call(harness.public, CREATE_WALLET, metadata=metadata)
     [(credential, _)] = harness.issuer.asked
     assert credential.session_token == token
+
+
+@pytest.mark.parametrize("name", [CURRENT_SESSION, CREATE_BROWSER_SESSION], ids=["read", "mint"])
+async def test_browser_session_is_passed_over_where_none_is_needed(harness: Harness, name: str) -> None:
+    """One that has ended spoils neither what goes without nor the making of another."""
+    with suppress(SealgateError):
+        await call(harness.public, name, metadata=(KEY, FROM_PAGE, BROWSER_SESSION))
+    [(credential, _)] = harness.issuer.asked
+    assert credential.session_token is None
 
 
 @pytest.mark.parametrize(

@@ -130,4 +130,4 @@ def test_body_is_announced_by_length_or_chunks(
 )
 def test_api_key_is_told_from_other_credentials(name: str, value: str, *, shown: bool) -> None:
     """Both headers that carry one count, and no other."""
-    assert headers((name, value)).show_api_key() is shown
+    assert headers((name, value)).shows_api_key() is shown
