@@ -46,17 +46,29 @@ def check_origin(text: str) -> str | None:
 
 def _is_host(host: str) -> bool:
     if host.startswith("["):
-        return _is_canonical_address(host[1:-1], ipaddress.IPv6Address)
+        return _is_canonical_ipv6(host[1:-1])
     labels = host.split(".")
     if not all(_LABEL.fullmatch(label) for label in labels):
         return False
     if _NUMBER_LABEL.fullmatch(labels[-1]):
-        return _is_canonical_address(host, ipaddress.IPv4Address)
+        return _is_canonical_ipv4(host)
     return True
 
 
-def _is_canonical_address(text: str, parse: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> bool:
+def _is_canonical_ipv4(text: str) -> bool:
     try:
-        return str(parse(text)) == text
+        return str(ipaddress.IPv4Address(text)) == text
     except ValueError:
         return False
+
+
+def _is_canonical_ipv6(text: str) -> bool:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped
+    if mapped is None:
+        return str(address) == text
+    # Python writes these with dots from 3.13 on, and browsers never do.
+    return text == f"::ffff:{int(mapped) >> 16:x}:{int(mapped) & 0xFFFF:x}"

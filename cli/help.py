@@ -29,6 +29,13 @@ class TaughtGroup(click.Group):
         super().__init__(*args, **options)
         self._sections = sections
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; refuses what no text of a terminal is, which could not be sent on."""
+        for number, argument in enumerate(args, start=1):
+            if any(0xD800 <= ord(character) <= 0xDFFF for character in argument):
+                raise click.UsageError(f"argument {number} is not UTF-8; write it anew")
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the sections."""
         write_sections(self._sections, formatter)

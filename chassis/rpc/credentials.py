@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from chassis.errors import Code, SealgateError
+from chassis.limits import ORIGIN_MAX_CHARACTERS
 from chassis.methods import CredentialKind, Method
 from chassis.rpc import metadata
+from chassis.rpc.pages import OPAQUE_ORIGIN
 from chassis.secrets import looks_like_api_secret
 
 # Header names are lower case, as both HTTP servers and gRPC metadata hand them over.
@@ -58,7 +60,7 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
             if name in found:
                 raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
             found[name] = value
-    origin = found.pop(metadata.ORIGIN, None)
+    origin = _bounded(found.pop(metadata.ORIGIN, None))
     session_token = found.pop(metadata.SESSION_TOKEN, None)
     if len(found) > 1:
         raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
@@ -87,7 +89,12 @@ def origin_of_signed(headers: Iterable[tuple[str, str]]) -> str | None:
             raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
     if len(origins) > 1:
         raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
-    return origins[0] if origins else None
+    return _bounded(origins[0] if origins else None)
+
+
+def _bounded(origin: str | None) -> str | None:
+    """`origin`, or an opaque one in place of a longer one than any list can have: it travels on."""
+    return origin if origin is None or len(origin) <= ORIGIN_MAX_CHARACTERS else OPAQUE_ORIGIN
 
 
 def _bearer(value: str) -> tuple[CredentialKind, str]:

@@ -9,12 +9,12 @@ from chassis.rpc import metadata
 from chassis.rpc.context import current
 
 # What browsers send for a page that has no origin of its own.
-_OPAQUE_ORIGIN: Final = "null"
+OPAQUE_ORIGIN: Final = "null"
 
 
 def is_listed(origin: str, origins: Collection[str]) -> bool:
     """Whether `origin` is one of `origins`, compared byte for byte; an opaque one never is."""
-    return origin != _OPAQUE_ORIGIN and origin in origins
+    return origin != OPAQUE_ORIGIN and origin in origins
 
 
 def let_page_read(origin: str | None, origins: Collection[str]) -> bool:

@@ -131,6 +131,9 @@ class SignedStage:
                 known = await self._verified(asked)
                 served.identity = _identity(known, served.origin, self._signed.clock.now_ns())
                 refusal = await self._refusal(method, known, request, served)
+                if refusal is not None and served.origin is not None and not served.identity.origin_allowed:
+                    # A page that may not ask is not told what became of an earlier request either.
+                    raise refusal
                 return await runner.answer(asked, known.signer, refusal, lambda: handler(request, context))
             except SealgateError as error:
                 told = await self._bad_credentials.answer(error, served.client_address)

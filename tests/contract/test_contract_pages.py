@@ -24,7 +24,15 @@ from tests.contract.channel_support import (
     Page,
     make_page,
 )
-from tests.platform_support import UNKNOWN_SECRET, World, good, make_world, private_cluster, rfc3339
+from tests.platform_support import (
+    UNKNOWN_SECRET,
+    World,
+    good,
+    make_world,
+    private_cluster,
+    refused,
+    rfc3339,
+)
 from tests.signing_support import new_pair
 from tests.signing_world import Signing, make_signing
 
@@ -132,6 +140,18 @@ async def test_project_key_never_works_on_a_page(caller: Caller, world: World, o
         assert (answer.code, answer.status, answer.page) == ("ORIGIN_NOT_ALLOWED", 403, told)
 
 
+async def test_page_of_no_measure_is_refused_as_any_other(cluster: Cluster, world: World) -> None:
+    """As long as a head may be, and of bytes that are no text: what is sent on has its bounds."""
+    origin = b"\xff" * 20_000
+    for path, header in (
+        ("/api/v1/wallets", ("x-api-key", world.secret_key)),
+        ("/api/v1/project", ("x-project-api-key", world.tenant.project_key)),
+    ):
+        headers = [(header[0].encode(), header[1].encode()), (b"origin", origin)]
+        answer = await cluster.http.get(path, headers=headers)
+        refused(answer, 403, "ORIGIN_NOT_ALLOWED")
+
+
 def wallet_of(signing: Signing) -> Any:  # noqa: ANN401
     """A signed request that makes a wallet."""
     return signing.signed(SIGNED_WRITE, signing.session, wallet_pb2.CreateWallet(name="Mine"))
@@ -145,6 +165,9 @@ async def test_signed_request_works_on_the_project_s_pages_alone(caller: Caller,
         assert (answer.code, answer.status, answer.page) == ("ORIGIN_NOT_ALLOWED", 403, None)
     answer = await caller.ask_signed(signing, SIGNED_WRITE, signed, origin=PAGE)
     assert (answer.body["status"], answer.page) == ("request_completed", PAGE)
+    for origin in BAD_PAGES:
+        repeat = await caller.ask_signed(signing, SIGNED_WRITE, signed, origin=origin)
+        assert (repeat.code, repeat.page) == ("ORIGIN_NOT_ALLOWED", None)
     for origin, code in ((PAGE, "OK"), (UNLISTED_PAGE, "ORIGIN_NOT_ALLOWED")):
         read = signing.signed_headers(SIGNED_READ, signing.session)
         assert (await caller.ask_signed(signing, SIGNED_READ, read, origin=origin)).code == code

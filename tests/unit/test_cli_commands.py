@@ -70,6 +70,13 @@ def test_usage_error_ends_with_two_when_an_option_is_wrong() -> None:
     assert "127.0.0.1:8080" in answer.output
 
 
+def test_argument_that_is_no_text_is_a_usage_error() -> None:
+    """Bytes that are not UTF-8, which Python hands over as half of characters, are told by their place."""
+    answer = CliRunner().invoke(main, ["key", "limits", "pk_\udcff"])
+    assert answer.exit_code == 2
+    assert "argument 3" in answer.output
+
+
 def test_operator_command_ends_with_two_when_there_is_no_stack(tmp_path: Path) -> None:
     """A directory without a stack is refused in one line."""
     answer = CliRunner().invoke(main, ["project", "list", "--data", str(tmp_path)])
