@@ -63,6 +63,7 @@ API_KEY: Final[Row] = {
     "name": "",
     "scopes": ["account:read"],
     "origins": [],
+    "origins_since_ns": [],
     "created_at_ns": 10,
     "updated_at_ns": 10,
     "created_by_kind": "SESSION_KEY",

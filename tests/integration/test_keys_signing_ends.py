@@ -41,12 +41,12 @@ VALUES ($1, sha256($1::uuid::text::bytea), $2, $3, '', $4, 1, 1, 2, 3)
 """
 _API_KEY: Final = """
 INSERT INTO api_key (
-  public_key, owner_id, kind, project_id, account_id, name, scopes, origins, created_at_ns, updated_at_ns,
-  created_by_kind, created_by_id, session_public_key
+  public_key, owner_id, kind, project_id, account_id, name, scopes, origins, origins_since_ns,
+  created_at_ns, updated_at_ns, created_by_kind, created_by_id, session_public_key
 )
 VALUES (
-  sha256($1::uuid::text::bytea), $3, 'ACCOUNT', $2, $3, '', '{account:read}', '{}', 1, 1, 'SESSION_KEY', '',
-  $4
+  sha256($1::uuid::text::bytea), $3, 'ACCOUNT', $2, $3, '', '{account:read}', '{}', '{}',
+  1, 1, 'SESSION_KEY', '', $4
 )
 """
 ADD_SCOPED: Final = """
