@@ -38,9 +38,9 @@ _RESOLUTION_NS: Final = LAST_USED_RESOLUTION_SECONDS * NANOSECONDS_PER_SECOND
 class CredentialExchange:
     """Decides who shows a credential. Nothing it says yes to is remembered.
 
-    As soon as it is known whose a credential is, the pages that it works from may read the answer, also
-    one that refuses it. Those of an API key are its own; others work from those of their project. A
-    project key works from none, but its project's pages may read as much.
+    As soon as it is known whose a credential is, the pages that it or its project lists may read the
+    answer, also one that refuses it. An API key works from its own pages alone, a project key from none,
+    and others from those of their project.
     """
 
     def __init__(
@@ -101,6 +101,9 @@ class CredentialExchange:
         if page is not None and page.is_allowed:
             page = replace(page, since_ns=key.origins[page.origin])
         standing = await self._store.standing(key.project_id, key.account_id)
+        if standing is not None:
+            # They may read that the key is not for them.
+            let_page_read(shown.origin, standing.tenant.allowed_origins)
         grant = admit_account_key(key, standing, page, self._clock.now_ns())
         return self._with_browser_session(grant, shown.session_token)
 
@@ -179,16 +182,14 @@ class CredentialExchange:
                 return answer
             dead = answer
             self._bad_keys.remember(kind, secret, dead)
-        raise await self._refusal(kind, dead, origin)
+        raise await self._refusal(dead, origin)
 
-    async def _refusal(self, kind: CredentialKind, dead: DeadKey, origin: str | None) -> SealgateError:
-        """Why a dead key is refused, which the pages that it worked from may read."""
-        if origin is not None and dead.project_id is not None:
-            origins = dead.origins
-            if kind is not CredentialKind.ACCOUNT_API_KEY:
-                standing = await self._store.standing(dead.project_id, None)
-                origins = () if standing is None else standing.tenant.allowed_origins
-            let_page_read(origin, origins)
+    async def _refusal(self, dead: DeadKey, origin: str | None) -> SealgateError:
+        """Why a dead key is refused, which its own pages and its project's may read."""
+        if origin is not None and dead.project_id is not None and not let_page_read(origin, dead.origins):
+            standing = await self._store.standing(dead.project_id, None)
+            if standing is not None:
+                let_page_read(origin, standing.tenant.allowed_origins)
         return dead_key_error(dead.state)
 
 

@@ -47,10 +47,10 @@ async def server(
 
 
 async def read_by(server: AuthServer, code: Code | None, page: str, **fields: Any) -> None:  # noqa: ANN401
-    """An exchange is answered with `code`, which this page may read, and no other."""
-    assert await server.answered_to_page(**fields, origin=page) == (code, page)
-    other = {PROJECT_PAGE: KEY_PAGE, KEY_PAGE: PROJECT_PAGE}[page]
-    for stranger in (other, *STRANGE_PAGES):
+    """An exchange is answered with `code`, which this page and the project's may read, and no other."""
+    for reader in {page, PROJECT_PAGE}:
+        assert await server.answered_to_page(**fields, origin=reader) == (code, reader)
+    for stranger in {KEY_PAGE, *STRANGE_PAGES} - {page}:
         assert await server.answered_to_page(**fields, origin=stranger) == (code, None)
     assert await server.answered_to_page(**fields) == (code, None)
 
@@ -67,7 +67,7 @@ async def credentials(server: AuthServer, account_id: str) -> list[tuple[str, di
 
 
 async def test_page_reads_the_answer_to_a_credential_that_lists_it(server: AuthServer) -> None:
-    """An API key's own pages, and otherwise those of the project; a project key works from none of them."""
+    """The project's pages, and an API key's own; whether it works from them is another question."""
     for page, fields in await credentials(server, await server.account()):
         await read_by(server, None, page, **fields)
 
