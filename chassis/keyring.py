@@ -100,7 +100,8 @@ def read_keys(directory: Path) -> dict[Path, SigningKey]:
     """Every key of a directory by its file; raises KeyRingError for none, and for one that is unfit."""
     paths = key_files(directory)
     if not paths:
-        raise KeyRingError(f"{directory}: no key files ({_KEY_FILES})")
+        remedy = f"`sealgate key create {directory}` makes one"
+        raise KeyRingError(f"{directory}: no key files ({_KEY_FILES}); {remedy}")
     return {path: _read_key(path) for path in paths}
 
 

@@ -78,8 +78,10 @@ RATE_LIMIT_WINDOWS_COUNT: Final = 200_000
 RATE_LIMIT_STORE_BUDGET_SECONDS: Final = 0.05
 RATE_LIMIT_STORE_DECISIONS_COUNT: Final = 16
 
-# Metrics: connections at once, and how long one may stay idle.
+# Metrics: connections at once, how long each may take for the head of a request, and stay idle after
+# an answer.
 METRICS_CONNECTIONS_COUNT: Final = 16
+METRICS_HEAD_SECONDS: Final = 10
 METRICS_IDLE_SECONDS: Final = 75
 
 # Credentials

@@ -7,15 +7,17 @@ import ssl
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import h11
 import uvicorn
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chassis.config import ConfigError, ListenerConfig
 from chassis.http_server import HttpServer, listen
-from chassis.limits import METRICS_CONNECTIONS_COUNT, METRICS_IDLE_SECONDS
+from chassis.limits import METRICS_CONNECTIONS_COUNT, METRICS_HEAD_SECONDS, METRICS_IDLE_SECONDS
 from chassis.shared_limits import SharedRateLimiter
 
 _PATH: Final = "/metrics"
@@ -42,6 +44,42 @@ class StoreCollector(Collector):
         )
 
 
+class PunctualProtocol(H11Protocol):
+    """uvicorn's connection, and a bound on how long the head of a request may take.
+
+    uvicorn ends a connection that is idle after an answer, but one that says nothing, or never comes to
+    the end of a head, would have its place for ever.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.BaseProtocol`."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._timer is None:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._timer = self.loop.call_later(METRICS_HEAD_SECONDS, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class MetricsServer:
     """Answers `GET /metrics` on its own address between `start` and `stop`."""
 
@@ -59,7 +97,10 @@ class MetricsServer:
         """Takes connections from now on; ConfigError when the address or the certificate cannot be had."""
         server = HttpServer(self._server_config())
         host, _, port = self._config.address.rpartition(":")
-        listener = listen(host.strip("[]"), int(port))
+        try:
+            listener = listen(host.strip("[]"), int(port))
+        except ConfigError as error:
+            raise ConfigError("metrics.address", str(error)) from None
         self.port = listener.getsockname()[1]
         self._server = server
         self._serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -76,8 +117,8 @@ class MetricsServer:
         config = uvicorn.Config(
             self._answer,
             interface="asgi3",
-            # Unlike the other one it bounds the head of a request.
-            http="h11",
+            # Unlike uvicorn's other one it bounds the size of a head.
+            http=PunctualProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

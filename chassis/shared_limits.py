@@ -35,6 +35,13 @@ _logger: Final = logging.getLogger(__name__)
 _PROBE_KEY: Final = "probe"
 _PROBE_EXPIRY_SECONDS: Final = 60
 _SLICES_COUNT: Final = 5
+# Looks, of two rounds of the loop each, that follow a slice: what has come is read, and what is to be
+# asked next is sent. All slices' together are enough for a whole decision.
+_LOOKS_COUNT: Final = 2
+# With less a question would be given up before it is sent.
+_LEAST_SECONDS: Final = 0.001
+# A wait that took so many times what it was to take says nothing of the store.
+_PUNCTUAL_FACTOR: Final = 2
 
 _Answer = TypeVar("_Answer")
 
@@ -52,12 +59,13 @@ def rate_limiter(config: RateLimitsConfig, audience: str, clock: Clock) -> RateL
 class SharedRateLimiter:
     """The `RateLimiter` of all processes that name the same store and `audience`.
 
-    It takes two rounds of questions: how all claims stand, and if there is a place in each, one of each.
-    So whoever is over one limit takes nothing from the other; only two calls that race for the last
-    place can cost the loser one of another claim's.
+    It asks how all claims stand, and if there is a place in each, takes one of each, in their order, up
+    to the first that is refused. So whoever is over one limit takes nothing from the other; only of calls
+    that race for the last place of a claim the losers each lose one of the claims before it.
 
     Without an answer within the budget a claim is decided by this process alone, or, with `refuses`,
-    not at all. The store is then left alone until `watch` has an answer from it.
+    not at all. A store that failed, or had the whole budget for an answer, is then left alone until `watch`
+    has one from it.
     """
 
     def __init__(self, url: str, audience: str, clock: Clock, *, refuses: bool) -> None:
@@ -111,13 +119,20 @@ class SharedRateLimiter:
         """The store's answer within what is left of the request's budget; raises _StoreAwayError."""
         loop, served = asyncio.get_running_loop(), current_or_none()
         waited_seconds = 0.0 if served is None else served.store_waited_seconds
-        began_seconds = loop.time()
+        began_seconds = asked_seconds = loop.time()
+        is_first = waited_seconds == 0 and not self._turns.locked()
         try:
-            async with self._turn(RATE_LIMIT_STORE_BUDGET_SECONDS - waited_seconds):
-                waited_seconds += loop.time() - began_seconds
-                return await _within(RATE_LIMIT_STORE_BUDGET_SECONDS - waited_seconds, question())
+            async with self._turn(_left(waited_seconds)):
+                asked_seconds = loop.time()
+                left_seconds = _left(waited_seconds + asked_seconds - began_seconds)
+                return await _within(left_seconds, question())
         except _StoreAwayError:
             raise
+        except TimeoutError as error:
+            # Else it is the process that had no time, for its turns or for what was answered meanwhile.
+            if is_first and loop.time() - asked_seconds < _PUNCTUAL_FACTOR * RATE_LIMIT_STORE_BUDGET_SECONDS:
+                self._note_failure(error)
+            raise _StoreAwayError from None
         except Exception as error:  # noqa: BLE001  (whatever the store says, a request is decided)
             self._note_failure(error)
             raise _StoreAwayError from None
@@ -159,13 +174,13 @@ class SharedRateLimiter:
         standings = await self._look(claims)
         if not all(standing.remaining_count for standing in standings):
             return False, standings
-        taken = await _all(
-            self._strategy.hit(claim.limit.item, claim.limit.name, claim.holder) for claim in claims
-        )
-        return all(taken), [
-            less_one(before) if is_taken else _full(before)
-            for before, is_taken in zip(standings, taken, strict=True)
-        ]
+        # The credential's own first: whoever is over it in a race takes nothing of the account's.
+        for place, claim in enumerate(claims):
+            if not await self._strategy.hit(claim.limit.item, claim.limit.name, claim.holder):
+                standings[place] = _full(standings[place])
+                return False, standings
+            standings[place] = less_one(standings[place])
+        return True, standings
 
     def _without_store(self) -> ProcessRateLimiter:
         self.decisions_without_store_count += 1
@@ -202,17 +217,26 @@ def _full(before: Standing) -> Standing:
     return Standing(before.limit, 0, before.wait_ns or before.limit.length_ns)
 
 
+def _left(waited_seconds: float) -> float:
+    """What is left of a request's budget; raises _StoreAwayError when that is nothing."""
+    left_seconds = RATE_LIMIT_STORE_BUDGET_SECONDS - waited_seconds
+    if left_seconds < _LEAST_SECONDS:
+        raise _StoreAwayError
+    return left_seconds
+
+
 async def _within(seconds: float, question: Awaitable[_Answer]) -> _Answer:
     """What is answered within `seconds`, else TimeoutError; when this ends, so has the question.
 
     The time is spent in slices, and a slice is spent once however late this process gets to see its end.
-    A process that the machine has no time for finds its answers when it goes on, and the store is not
-    to be blamed for that.
+    At each end the loop goes round some times more, so that what has been answered is read: a process
+    that the machine has no time for, or that has much else to do, still finds its answers.
     """
     asked = asyncio.ensure_future(question)
+    asked.add_done_callback(_fetch)
     try:
-        for _ in range(_SLICES_COUNT):
-            await asyncio.wait({asked}, timeout=seconds / _SLICES_COUNT)
+        for part_seconds in (seconds / _SLICES_COUNT, *[0] * _LOOKS_COUNT) * _SLICES_COUNT:
+            await asyncio.wait({asked}, timeout=part_seconds)
             if asked.done():
                 return asked.result()
         raise TimeoutError
@@ -220,6 +244,12 @@ async def _within(seconds: float, question: Awaitable[_Answer]) -> _Answer:
         if not asked.done():
             asked.cancel()
             await asyncio.wait({asked})
+
+
+def _fetch(asked: asyncio.Future[Any]) -> None:
+    """Takes what a question ended with that nobody waits for: the loop would log it, address and all."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 async def _all(questions: Iterable[Awaitable[_Answer]]) -> list[_Answer]:
@@ -242,9 +272,9 @@ def _pool(url: str) -> ConnectionPool:
 
     scheme, separator, rest = url.partition("://")
     return ConnectionPool.from_url(
-        f"{scheme.replace('valkey', 'redis')}{separator}{rest}",
+        f"{scheme.lower().replace('valkey', 'redis')}{separator}{rest}",
         max_connections=2 * RATE_LIMIT_STORE_DECISIONS_COUNT + 1,
-        socket_connect_timeout=RATE_LIMIT_STORE_BUDGET_SECONDS,
+        socket_connect_timeout=None,
         socket_timeout=None,
         # A new connection says no more than it has to before its first question.
         protocol=2,

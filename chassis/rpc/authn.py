@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import grpc
 
-from chassis.errors import Code, SealgateError, invalid
+from chassis.errors import Code, Detail, SealgateError, invalid
 from chassis.identity import Identity, PassportVerifier
 from chassis.methods import CredentialKind, Effect, Exposure, Method
 from chassis.rpc import context as request_context
@@ -30,6 +30,10 @@ _BROWSER_SESSION_REFUSALS: Final[Mapping[int, Code]] = {
     passport_pb2.BROWSER_SESSION_STATE_INVALID: Code.SESSION_INVALID,
     passport_pb2.BROWSER_SESSION_STATE_EXPIRED: Code.SESSION_EXPIRED,
 }
+# The code's own text is of session tokens, and a page's developer has none to make.
+_HOW_TO_GET_A_SESSION: Final = (
+    Detail("X-Session-Token", "make one with POST /api/v1/sessions, from this page and with this key"),
+)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _Identify = Callable[[Any, Context, Method], Awaitable[tuple[bytes, Identity]]]
@@ -121,7 +125,9 @@ def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa
     if needs_browser_session:
         refusal = _BROWSER_SESSION_REFUSALS.get(identity.browser_session)
         if refusal is not None:
-            raise SealgateError(refusal)
+            raise SealgateError(
+                refusal, details=_HOW_TO_GET_A_SESSION if refusal is Code.SESSION_REQUIRED else ()
+            )
     subject = subject_account(method, request)
     if subject is not None and subject != str(identity.account_id):
         raise SealgateError(Code.ACCOUNT_NOT_FOUND, internal="passport is for another account")

@@ -79,6 +79,7 @@ class Listener:
         if self._server is not None:
             await self._server.start()
             self._keeper = asyncio.create_task(self._keep_serving())
+            self._keeper.add_done_callback(_tell_of_failure)
 
     async def stop(self) -> None:
         """Takes no new calls and lets running ones end within the drain time."""
@@ -116,6 +117,13 @@ class Listener:
         retiring = asyncio.create_task(broken.stop(DRAIN_SECONDS))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
+
+
+def _tell_of_failure(keeper: asyncio.Task[None]) -> None:
+    """Whenever it is that a keeper fails: nobody waits for what it ends with."""
+    error = None if keeper.cancelled() else keeper.exception()
+    if error is not None:
+        _logger.error("a listener is kept no more", exc_info=error)
 
 
 def _refuse_live_socket(address: str) -> None:

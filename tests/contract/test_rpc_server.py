@@ -49,6 +49,7 @@ HEALTH = "/grpc.health.v1.Health/Check"
 SESSION_SERVICE = "sealgate.auth.v1.SessionService"
 OPERATOR_SERVICE = "sealgate.auth.v1.OperatorService"
 REPLACED = "a listener broke and is replaced"
+KEPT_NO_MORE = "a listener is kept no more"
 # As long as a busy machine may take for what takes milliseconds.
 DEADLINE_SECONDS = 30
 # A busy machine may take longer to look at a listener that ends than calls in flight are given by it.
@@ -336,6 +337,24 @@ async def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_
     leave.set()
     assert await in_flight == b""
     assert await call(channel, OPEN) == b""
+
+
+async def test_listener_that_cannot_be_replaced_tells_of_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends its keeper is in the log when it happens, without its text; the server still stops."""
+
+    def fail(address: str) -> None:
+        raise RuntimeError("PLANTED")
+
+    monkeypatch.setattr("chassis.rpc.listener._refuse_live_socket", fail)
+    with captured_log() as lines:
+        async with stranger(harness.public_address, {b":path": b"/\xff\xfe/x"}):
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while KEPT_NO_MORE not in [line["message"] for line in lines()]:
+                    await call(harness.internal, OPEN)
+    assert "RuntimeError" in str(lines())
+    assert "PLANTED" not in str(lines())
 
 
 async def until_serving(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 
@@ -10,8 +11,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from chassis import metrics
 from chassis.clock import SystemClock
 from chassis.config import ConfigError, ListenerConfig
+from chassis.limits import METRICS_CONNECTIONS_COUNT
 from chassis.metrics import MetricsServer, StoreCollector
 from chassis.ratelimit import Claim, Limit
 from chassis.shared_limits import SharedRateLimiter
@@ -102,11 +105,62 @@ async def test_head_without_end_is_cut_off() -> None:
         await server.stop()
 
 
+@pytest.mark.parametrize("after_an_answer", [False, True])
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "half a head"]
+)
+async def test_connections_without_a_whole_head_do_not_keep_their_places(
+    said: bytes, after_an_answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever fills all of them is cut off, also after a first request, and the next is served."""
+    monkeypatch.setattr(metrics, "METRICS_HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(metrics, "METRICS_IDLE_SECONDS", 1)
+    server = MetricsServer(LOOPBACK, [])
+    await server.start()
+    try:
+        async with asyncio.timeout(60):
+            opened = [
+                await asyncio.open_connection("127.0.0.1", server.port)
+                for _ in range(METRICS_CONNECTIONS_COUNT)
+            ]
+            for reader, writer in opened:
+                if after_an_answer:
+                    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert await reader.read(9) == b"HTTP/1.1 "
+                writer.write(said)
+            for reader, writer in opened:
+                with contextlib.suppress(ConnectionError):
+                    while await reader.read(1024):
+                        pass
+                writer.close()
+            assert (await fetch(server)).status_code == 200
+    finally:
+        await server.stop()
+
+
+async def test_whole_head_in_two_parts_is_answered_and_more_than_one_request() -> None:
+    """The connection of an honest caller is kept."""
+    server = MetricsServer(LOOPBACK, [])
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                writer.write(b"GET / HTTP/1.1\r\n")
+                await writer.drain()
+                writer.write(b"Host: x\r\n\r\n")
+                answer = await reader.readuntil(b"GET /metrics\n\r\n0\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 404")
+        writer.close()
+    finally:
+        await server.stop()
+
+
 async def test_taken_address_and_missing_certificate_stop_the_start(tmp_path: object) -> None:
     """With what is wrong, and nothing is served."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = ListenerConfig(address=f"127.0.0.1:{other.getsockname()[1]}")
-        with pytest.raises(ConfigError, match="cannot listen here"):
+        with pytest.raises(ConfigError, match=r"^metrics\.address: 127.*: cannot listen here"):
             await MetricsServer(taken, []).start()
     tls = {"certificate_file": f"{tmp_path}/none.pem", "key_file": f"{tmp_path}/none.key"}
     missing = ListenerConfig.model_validate({"address": "0.0.0.0:0", "tls": tls})

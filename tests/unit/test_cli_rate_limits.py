@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from chassis.config import RateLimitsConfig, ServiceConfig
+from chassis.shared_limits import SharedRateLimiter, rate_limiter
+from chassis.testing.fakes import FakeClock
 from cli.data_directory import DataDirectory
 from cli.main import main
 from cli.network import Address
@@ -97,7 +102,34 @@ def test_bad_store_is_refused_without_its_password(command: tuple[str, ...], by_
     assert "hunter2" not in answer.output
 
 
+def test_edge_takes_no_store_and_looks_at_none(tmp_path: Path) -> None:
+    """The option is refused, wherever it stands; the variable, which others share, is passed over."""
+    config = tmp_path / "edge.yaml"
+    config.write_text("surprise: 1\n")
+    serve, rest = ["serve"], ["edge", "--config", str(config)]
+    option = ["--rate-limit-store", "http://:hunter2@store"]
+    for arguments in ([*serve, *option, *rest], [*serve, *rest, *option]):
+        answer = CliRunner().invoke(main, arguments, env={"RATE_LIMIT_STORE": None})
+        assert answer.exit_code == 2
+        assert "the edge counts no calls" in answer.stderr
+        assert "hunter2" not in answer.output
+    command = (sys.executable, "-P", "-m", "cli.main", *serve, *rest)
+    environment = os.environ | {"RATE_LIMIT_STORE": "http://:hunter2@store"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"sealgate: {config}: ")
+
+
 def test_store_of_a_stack_is_not_printed_with_its_options(tmp_path: Path) -> None:
     """They may end up in a log, by accident."""
     options = StackOptions(tmp_path, Address("127.0.0.1", 0), None, False, {}, 0, "redis://:hunter2@store")
     assert "hunter2" not in repr(options)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys", "VALKEY", "Rediss"])
+async def test_store_is_understood_however_its_scheme_is_written(scheme: str) -> None:
+    """What the check of a configuration lets through is made into connections, of which none is made yet."""
+    config = RateLimitsConfig(store=f"{scheme}://127.0.0.1:6379")
+    limiter = rate_limiter(config, "local", FakeClock())
+    assert isinstance(limiter, SharedRateLimiter)
+    await limiter.close()
