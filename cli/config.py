@@ -15,7 +15,11 @@ def config() -> None:
     """Work with configuration files."""
 
 
-@config.command(cls=TaughtCommand, sections={"Examples": ["sealgate config check deploy/edge.yaml"]})
+@config.command(
+    cls=TaughtCommand,
+    sections={"Examples": ["sealgate config check deploy/edge.yaml"]},
+    short_help="Read an edge configuration as the edge does.",
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check(file: Path) -> None:
     """Read an edge configuration as strictly as the edge does; start and change nothing.

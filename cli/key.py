@@ -39,11 +39,31 @@ _ROTATION_EXAMPLES: Final = [
 ]
 _LIMITS_SECTIONS: Final = {
     "Examples": [
-        "sealgate key limits pk_… --order 6000 --read 1000",
-        "sealgate key limits pk_… --write 10",
-        "sealgate key limits pk_…                            # as configured again",
+        "sealgate key limits pk_…                             # show them",
+        "sealgate key limits pk_… --order 6000 --read 1000    # these two, and no others",
+        "sealgate key limits pk_… --reset                     # as configured again",
     ]
 }
+
+
+class PublicKeyType(click.ParamType[str]):
+    """The name of an API key on the command line; what is said of another thing never has any of it."""
+
+    name = "PUBLIC_KEY"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it is; ends with a usage error for what cannot be one."""
+        text = str(value)
+        if text.startswith(("sk_", "dk_")):
+            self.fail(
+                "give the public key, pk_…; this is a secret, and by now in your shell's history: "
+                "remove it there, and replace the key if others can read that",
+                param,
+                ctx,
+            )
+        if not text.startswith("pk_"):
+            self.fail("a public key begins with pk_", param, ctx)
+        return text
 
 
 def _count_option(name: str, text: str) -> Callable[[_Command], _Command]:
@@ -52,10 +72,17 @@ def _count_option(name: str, text: str) -> Callable[[_Command], _Command]:
 
 @click.group()
 def key() -> None:
-    """Make and rotate private keys, those that auth and customers sign with; set limits of API keys."""
+    """Make and rotate private keys, and set rate limits of API keys.
+
+    The private keys are those that auth signs tokens with, and those that customers sign requests with.
+    """
 
 
-@key.command(cls=TaughtCommand, sections={"Examples": ["sealgate key create keys/passport"]})
+@key.command(
+    cls=TaughtCommand,
+    sections={"Examples": ["sealgate key create keys/passport"]},
+    short_help="Make a signing key of auth's.",
+)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def create(directory: Path) -> None:
     """Make a signing key in DIRECTORY, as a file that only its owner can read.
@@ -80,7 +107,11 @@ def create(directory: Path) -> None:
     say(f"signs from  {_moment(made.signs_from_ns)}")
 
 
-@key.command(cls=TaughtCommand, sections={"Examples": _GENERATE_EXAMPLES})
+@key.command(
+    cls=TaughtCommand,
+    sections={"Examples": _GENERATE_EXAMPLES},
+    short_help="Make a key pair for signing requests.",
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def generate(file: Path) -> None:
     """Make an Ed25519 key pair for signing requests: the private half in FILE, the public one printed.
@@ -146,26 +177,35 @@ def rotate_signing(purpose: str, data: Path, lead_seconds: int, **given_keys: Pa
     _rotate({name: given[name] or _of_stack(data, name) for name in wanted}, lead_seconds)
 
 
-@key.command("limits", cls=TaughtCommand, sections=_LIMITS_SECTIONS)
-@click.argument("public_key")
+@key.command(
+    "limits", cls=TaughtCommand, sections=_LIMITS_SECTIONS, short_help="Show or set an API key's rate limits."
+)
+@click.argument("public_key", type=PublicKeyType())
 @_count_option("--read", "Reads in any 60 s.")
 @_count_option("--write", "Writes in any 60 s, all but orders and browser sessions.")
 @_count_option("--order", "Orders placed, changed and cancelled in any 60 s.")
 @_count_option("--browser-session", "Browser session tokens made in any 60 s.")
+@click.option("--reset", is_flag=True, help="All as the services are configured.")
 @data_option
-def set_limits(public_key: str, data: Path, **counts: int | None) -> None:
-    """Give the API key PUBLIC_KEY rate limits of its own, higher or lower than those of all.
+def limits(public_key: str, reset: bool, data: Path, **counts: int | None) -> None:
+    """Show the rate limits of its own that the API key PUBLIC_KEY has, or give it some.
 
-    PUBLIC_KEY is the `pk_…` of a project's or an account's key, as its owner's lists show it. What is
-    given takes the place of all that was given before: a class without an option, and without any option
-    every class, is back at what the services are configured with. It holds from the next request on.
+    PUBLIC_KEY is the `pk_…` of a project's or an account's key, as its owner's lists show it. Without an
+    option nothing changes. What is given, higher or lower than the limits of all, takes the place of all
+    that was given before: a class without an option is back at what the services are configured with. It
+    holds from the next request on, and another figure than before counts from nothing.
 
     All of an account's credentials together may do ten times what one may. A key with a limit of its own
     is counted apart from that, so that it takes nothing from the account's other credentials. Rotating
     the key hands its limits on to the new one.
     """
     given = {name: count for name, count in counts.items() if count is not None}
-    operate(data, lambda client: client.set_key_limits(public_key, given))
+    if reset and given:
+        raise click.UsageError("--reset takes no figures: a class that is not given is as configured anyway")
+    if reset or given:
+        operate(data, lambda client: client.set_key_limits(public_key, given))
+    else:
+        given = operate(data, lambda client: client.key_limits(public_key))
     for name in LIMITED_CLASSES:
         count = given.get(name)
         say(f"{name.replace('_', '-'):<15}  {'as configured' if count is None else f'{count} a minute'}")
@@ -185,14 +225,16 @@ def _of_stack(data: Path, purpose: str) -> Path:
 def _rotate(directories: dict[str, Path], lead_seconds: int) -> None:
     from chassis.clock import SystemClock
     from chassis.ids import SystemIds
-    from chassis.keyring import KeyRing, KeyRingError, key_file
+    from chassis.keyring import KeyRing, KeyRingError, key_file, key_files
     from cli.key_rotation import rotate_signing_keys
 
     clock = SystemClock()
     ids = SystemIds(clock)
     directory = Path()
     try:
-        for directory in directories.values():
+        for purpose, directory in directories.items():
+            if not key_files(directory):
+                raise CommandRefused(_no_key(directory, purpose))
             # All of them first: a rotation of one half would be a surprise.
             KeyRing.load(directory)
         for purpose, directory in directories.items():
@@ -205,6 +247,13 @@ def _rotate(directories: dict[str, Path], lead_seconds: int) -> None:
         raise CommandRefused(str(error)) from None
     except OSError as error:
         raise CommandRefused(f"cannot write to {directory}: {error.strerror}") from None
+
+
+def _no_key(directory: Path, purpose: str) -> str:
+    return (
+        f"{directory} has no {purpose} key to rotate: `sealgate key create {directory}` makes the first, and "
+        f"--{purpose}-keys names another directory"
+    )
 
 
 def _moment(at_ns: int) -> str:

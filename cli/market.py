@@ -48,6 +48,7 @@ def market() -> None:
             'sealgate market create --question "By more than 3?" --event-id ID --taker-fee-bps 25',
         ]
     },
+    short_help="Make a market, a question and its two tokens.",
 )
 @click.option("--question", required=True, help="What is asked, 1 to 256 characters.")
 @click.option("--event-id", metavar="ID", help="Event to put it into; without it, a new one is made.")
@@ -91,7 +92,11 @@ def create(data: Path, ends_at: datetime | None, **fields: Any) -> None:  # noqa
         say(f"{name:<14}  {getattr(made, name)}")
 
 
-@market.command(cls=TaughtCommand, sections={"Examples": ["sealgate market close 0x5c0f…"]})
+@market.command(
+    cls=TaughtCommand,
+    sections={"Examples": ["sealgate market close 0x5c0f…"]},
+    short_help="End trading in a market for good.",
+)
 @click.argument("condition_id")
 @data_option
 def close(condition_id: str, data: Path) -> None:
@@ -103,7 +108,7 @@ def close(condition_id: str, data: Path) -> None:
     say(f"closed {closed.market.condition_id}; orders cancelled: {closed.canceled_orders_count}")
 
 
-@market.command("list")
+@market.command("list", short_help="List all markets, newest first.")
 @data_option
 def list_(data: Path) -> None:
     """List all markets, newest first: condition id, status, price of the left outcome, question."""

@@ -70,6 +70,15 @@ class OperatorClient:
         request = keys_pb2.SetApiKeyLimitsRequest(public_key=public_key, limits=limits)
         await call(self._keys.SetApiKeyLimits, request, self._clock)
 
+    async def key_limits(self, public_key: str) -> dict[str, int]:
+        """The limits of its own that an API key has: calls a minute by the class's name."""
+        request = keys_pb2.GetApiKeyLimitsRequest(public_key=public_key)
+        response = await call(self._keys.GetApiKeyLimits, request, self._clock)
+        return {
+            RateClass.Name(one.rate_class).removeprefix("RATE_CLASS_").lower(): one.per_minute_count
+            for one in response.limits
+        }
+
     async def set_project_state(self, project_id: str, status: str | None, modules: Sequence[str]) -> Project:
         """Changes a project's status, as `SUSPENDED`, and modules; None and no module keep them."""
         request = auth_pb2.SetProjectStateRequest(

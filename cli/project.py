@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sealgate.auth.v1.project_pb2 import Project
 
 STATUSES: Final = ("ACTIVE", "PAST_DUE", "SUSPENDED", "CANCELLED")
+MODULES: Final = ("wallet", "trading", "browser", "signing")
 _STATE_HELP: Final = {
     "Statuses": [
         "ACTIVE     served",
@@ -26,28 +27,40 @@ _STATE_HELP: Final = {
     ],
     "Modules": [
         "wallet     wallets, balances, withdrawals",
-        "trading    orders and positions",
+        "trading    orders and positions, cancelling included",
         "browser    web pages that write with an API key",
         "signing    signed requests",
+        "--modules is the whole list: what it leaves out is taken away.",
     ],
     "Examples": [
         "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --status PAST_DUE",
-        "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --modules wallet,trading",
         "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --status ACTIVE",
+        "",
+        "Take `browser` away and leave the others, then give it back:",
+        "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --modules wallet,trading,signing",
+        "sealgate project set 01890a5d-ac96-774b-bcce-b302099a8057 --modules wallet,trading,browser,signing",
     ],
 }
 
 
 class ModulesType(click.ParamType[tuple[str, ...]]):
-    """Names on the command line with commas between them; which there are, the platform knows."""
+    """Names of modules on the command line with commas between them, each once."""
 
     name = "LIST"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Takes the list apart."""
-        return tuple(part.strip() for part in str(value).split(","))
+        """Takes the list apart; ends with a usage error for one that the platform would not take."""
+        if not str(value).strip():
+            self.fail("at least one module stays; --status SUSPENDED stops serving a project", param, ctx)
+        names = tuple(part.strip() for part in str(value).split(","))
+        for name in names:
+            if name not in MODULES:
+                self.fail(f"{name!r} is no module: write some of {','.join(MODULES)}", param, ctx)
+            if names.count(name) > 1:
+                self.fail(f"{name!r} is there twice", param, ctx)
+        return names
 
 
 @click.group()
@@ -74,21 +87,32 @@ def create(name: str, data: Path) -> None:
 @project.command("list")
 @data_option
 def list_(data: Path) -> None:
-    """List all projects, oldest first: id, status, name."""
+    """List all projects, oldest first: id, status, modules, name."""
+    room = len(",".join(MODULES))
     for row in operate(data, lambda client: client.list_projects()):
-        say(f"{row.project_id}  {_status(row):<9}  {row.name}")
+        say(f"{row.project_id}  {_status(row):<9}  {','.join(row.modules):<{room}}  {row.name}")
 
 
-@project.command("set", cls=TaughtCommand, sections=_STATE_HELP)
+@project.command(
+    "set",
+    cls=TaughtCommand,
+    sections=_STATE_HELP,
+    short_help="Change a project's status and modules.",
+)
 @click.argument("project_id", type=click.UUID)
 @click.option("--status", type=click.Choice(STATUSES), help="Whether it is served.")
-@click.option("--modules", type=ModulesType(), help="All its modules from now on, with commas between them.")
+@click.option(
+    "--modules",
+    type=ModulesType(),
+    help="All its modules from now on, at least one, with commas, in the place of those it has.",
+)
 @data_option
 def set_(project_id: uuid.UUID, status: str | None, modules: tuple[str, ...] | None, data: Path) -> None:
     """Change whether a project is served, and with which modules; `sealgate project list` has the ids.
 
-    What is not given stays as it is. The change is in force with the next request, for every credential
-    of the project and of its accounts; nothing is revoked, so that going back brings all of it back.
+    An option that is not given leaves its side as it is; --modules replaces the whole list. The change is
+    in force with the next request, for every credential of the project and of its accounts; nothing is
+    revoked, so that going back brings all of it back.
     """
     if status is None and modules is None:
         raise click.UsageError("nothing to change: give --status, --modules or both")
@@ -96,6 +120,8 @@ def set_(project_id: uuid.UUID, status: str | None, modules: tuple[str, ...] | N
     say(f"project_id  {changed.project_id}")
     say(f"status      {_status(changed)}")
     say(f"modules     {','.join(changed.modules)}")
+    if missing := [name for name in MODULES if name not in changed.modules]:
+        say(f"without     {','.join(missing)}")
 
 
 def _status(row: Project) -> str:

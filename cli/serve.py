@@ -16,7 +16,8 @@ PROCESSES = ("auth", "keys", "wallet", "edge")
 
 
 @click.command(cls=TaughtCommand, sections={"Examples": ["sealgate serve wallet --config wallet.yaml"]})
-@click.argument("name", type=click.Choice(PROCESSES))
+# Eager, because what the others may be depends on it.
+@click.argument("name", type=click.Choice(PROCESSES), is_eager=True)
 @click.option(
     "--config",
     "config_file",
@@ -28,7 +29,7 @@ PROCESSES = ("auth", "keys", "wallet", "edge")
 def serve(name: str, config_file: Path, rate_limit_store: str | None) -> None:
     """Run one process of the platform until SIGTERM, which drains it.
 
-    A rate limit store that is given takes the place of the one in the configuration; the edge has none.
+    A rate limit store that is given takes the place of the one in the configuration; the edge takes none.
 
     Logs are JSON lines on stderr.
     """

@@ -16,7 +16,6 @@ import uvloop
 from chassis.clock import Clock, SystemClock
 from chassis.config import ConfigError, ServiceConfig, load_config
 from chassis.ids import Ids, SystemIds
-from chassis.keyring import KeyRingError
 from chassis.log import configure_logging
 from chassis.methods import MethodTableError
 from cli.output import CommandFailed, CommandRefused
@@ -100,7 +99,7 @@ def run(name: str, config_file: Path, rate_limit_store: str | None = None) -> No
     configure_logging(name)
     try:
         uvloop.run(_serve(name, config_file, rate_limit_store))
-    except (ConfigError, KeyRingError, MethodTableError) as error:
+    except (ConfigError, MethodTableError) as error:
         raise CommandRefused(str(error)) from None
     except Exception as error:
         # The log has where it happened; its text might hold a secret and goes nowhere.

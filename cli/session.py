@@ -57,7 +57,11 @@ def session() -> None:
     """
 
 
-@session.command(cls=TaughtCommand, sections={"Examples": [_SCRIPT[1]]})
+@session.command(
+    cls=TaughtCommand,
+    sections={"Examples": [_SCRIPT[1]]},
+    short_help="Let a session key sign for an account.",
+)
 @click.argument("session_key", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--subaccount",
@@ -109,7 +113,12 @@ def mint(
     say(_line(made.public_key, made.subaccount_index, made.role, made.valid_until_ns))
 
 
-@session.command("list", cls=TaughtCommand, sections={"Examples": [_SCRIPT[2]]})
+@session.command(
+    "list",
+    cls=TaughtCommand,
+    sections={"Examples": [_SCRIPT[2]]},
+    short_help="List the live session keys of an account.",
+)
 @_at_platform
 def list_(url: str, key_file: Path, account: uuid.UUID, audience: str | None) -> None:
     """List the live session keys: public key, what it reaches, what it may do, when it ends.
@@ -125,7 +134,9 @@ def list_(url: str, key_file: Path, account: uuid.UUID, audience: str | None) ->
         say(_line(item.public_key, item.subaccount_index, item.role, item.valid_until_ns))
 
 
-@session.command(cls=TaughtCommand, sections={"Examples": [_SCRIPT[3]]})
+@session.command(
+    cls=TaughtCommand, sections={"Examples": [_SCRIPT[3]]}, short_help="Let a session key sign no more."
+)
 @click.argument("session_key")
 @click.option("--include-api-keys", is_flag=True, help="End the API keys that it made as well.")
 @_at_platform

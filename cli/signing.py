@@ -135,7 +135,12 @@ def sign() -> None:
     """
 
 
-@sign.command("payload", cls=_MessagesCommand, sections={"Examples": _PAYLOAD_EXAMPLES})
+@sign.command(
+    "payload",
+    cls=_MessagesCommand,
+    sections={"Examples": _PAYLOAD_EXAMPLES},
+    short_help="Sign a message, such as PlaceOrder.",
+)
 @click.argument("message")
 @key_option
 @account_option
@@ -174,7 +179,12 @@ def sign_payload(
     say(json.dumps(envelope.document()))
 
 
-@sign.command("headers", cls=TaughtCommand, sections={"Examples": _HEADERS_EXAMPLES})
+@sign.command(
+    "headers",
+    cls=TaughtCommand,
+    sections={"Examples": _HEADERS_EXAMPLES},
+    short_help="Sign a request as a whole, in headers.",
+)
 @click.argument("verb", type=click.Choice(["GET", "POST"]))
 @click.argument("target")
 @key_option
@@ -211,6 +221,7 @@ def sign_headers(
 
 @sign.command(
     "possession",
+    short_help="Sign what registers a master key.",
     cls=TaughtCommand,
     sections={
         "Examples": ["sealgate sign possession --key master.key --account ID --audience api.example.com"]
@@ -229,7 +240,11 @@ def sign_possession(key_file: Path, account: uuid.UUID, audience: str) -> None:
     say(json.dumps({name: _base64(value) for name, value in halves.items()}))
 
 
-@click.group(cls=TaughtGroup, sections={"Examples": _VERIFY_EXAMPLES})
+@click.group(
+    cls=TaughtGroup,
+    sections={"Examples": _VERIFY_EXAMPLES},
+    short_help="Say whether a signed request is good.",
+)
 def verify() -> None:
     """Say what a signed request is, and whether its signature holds: exit code 0 if so, 1 if not.
 
@@ -272,7 +287,12 @@ def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's 
     _say_age(uuid.UUID(bytes=payload[8:HEADER_BYTES]))
 
 
-@verify.command("headers", cls=TaughtCommand, sections={"Examples": _VERIFY_EXAMPLES[1:]})
+@verify.command(
+    "headers",
+    cls=TaughtCommand,
+    sections={"Examples": _VERIFY_EXAMPLES[1:]},
+    short_help="Look at a request that is signed in headers.",
+)
 @click.argument("verb", type=click.Choice(["GET", "POST"]))
 @click.argument("target")
 @click.argument("file", type=click.File(encoding="utf-8"))

@@ -6,23 +6,25 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 STORE_VARIABLE: Final = "RATE_LIMIT_STORE"
 
 
-class StoreUrlType(click.ParamType[str]):
-    """The URL of a Redis or Valkey server on the command line; what is said of it never has any of it."""
+def _checked(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The URL, or a usage error that has none of it; of the edge, which counts nothing, there is none."""
+    if value is None:
+        return None
+    if ctx.params.get("name") == "edge":
+        if ctx.get_parameter_source("rate_limit_store") is ParameterSource.ENVIRONMENT:
+            return None
+        raise click.BadParameter("the edge counts no calls; auth, keys and wallet do", ctx, param)
+    from chassis.config import check_store_url
 
-    name = "URL"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Reads the URL or ends with a usage error."""
-        from chassis.config import check_store_url
-
-        try:
-            return check_store_url(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    try:
+        return check_store_url(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,7 +32,8 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--rate-limit-store",
         "rate_limit_store",
-        type=StoreUrlType(),
+        metavar="URL",
+        callback=_checked,
         envvar=STORE_VARIABLE,
         show_envvar=True,
         help="Redis or Valkey in which processes count their rate limits together: redis://HOST:PORT, or"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STATE_PREFIX: Final = "WITHDRAWAL_STATE_"
 
 
-@click.group()
+@click.group(short_help="Record deposits, settle withdrawals, audit the books.")
 def wallet() -> None:
     """Record money that arrived, pay out what leaves, and audit the books."""
 
@@ -59,6 +59,7 @@ def deposit(wallet_id: str, amount: str, asset: str, rail: str, external_ref: st
             "0197f3a2-…  PENDING  12.500000 USDC  POL 0x52908400098527886e0f7030069857d2e4169ee7  -",
         ]
     },
+    short_help="List withdrawals that are on their way.",
 )
 @data_option
 def withdrawals(data: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from chassis.clock import Clock
+from chassis.config import ConfigError
 from chassis.db.pool import create_database
 from chassis.followed_keyring import FollowedKeyRing
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
+from chassis.keyring import KeyRingError
 from chassis.rpc.bad_credentials import BadCredentials
 from chassis.rpc.client import open_channel
 from chassis.rpc.idempotency import IdempotencyStage
@@ -56,12 +59,12 @@ SERVICE_NAME: Final = "auth"
 async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
     """The service, ready to be started; it connects to nothing yet.
 
-    Raises KeyRingError for a key directory that cannot be used.
+    Raises ConfigError for a key directory that cannot be used.
     """
-    passport_ring = FollowedKeyRing(config.passport_key_dir, clock)
-    tokens = SessionTokens(config.audience, FollowedKeyRing(config.session_key_dir, clock))
+    passport_ring = _key_ring("passport_key_dir", config.passport_key_dir, clock)
+    tokens = SessionTokens(config.audience, _key_ring("session_key_dir", config.session_key_dir, clock))
     browser_tokens = BrowserSessionTokens(
-        config.audience, FollowedKeyRing(config.browser_key_dir, clock), clock
+        config.audience, _key_ring("browser_key_dir", config.browser_key_dir, clock), clock
     )
     database = await create_database(
         config.database.dsn,
@@ -178,3 +181,11 @@ def _signing_services(store: AuthStorage, keys: RemoteKeys, audience: str, clock
             time_pb2_grpc.add_TimeServiceServicer_to_server,
         ),
     ]
+
+
+def _key_ring(member: str, directory: Path, clock: Clock) -> FollowedKeyRing:
+    """The keys of a directory; ConfigError with the member of the configuration that names it."""
+    try:
+        return FollowedKeyRing(directory, clock)
+    except KeyRingError as error:
+        raise ConfigError(member, str(error)) from None

@@ -67,6 +67,8 @@ PASSPORT: Final = identity_pb2.ExchangeCredentialResponse(
     passport=passport_pb2.Passport(kid="k", claims=b"claims", signature=b"signature")
 )
 REPLY_SECONDS: Final = 30.0
+IMPATIENT_SECONDS: Final = 0.4
+"""What a wallet's route may take after `make_impatient`."""
 
 _SERVICERS: Final = (
     (identity_pb2, identity_pb2_grpc, "IdentityService"),
@@ -113,6 +115,12 @@ class Backend:
     def of(self, method: str) -> list[Call]:
         """The calls of one method."""
         return [call for call in self.calls if call.method == method]
+
+    def forget(self) -> None:
+        """Drops all scripts and calls; whoever shows a credential is given a passport."""
+        for kept in (self.behaviours, self.answer_headers, self.calls, self.raw_answers):
+            kept.clear()
+        self.behaviours[EXCHANGE] = _issue_passport
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,10 @@ async def _nothing() -> None:
     pass
 
 
+async def _issue_passport(_: object) -> identity_pb2.ExchangeCredentialResponse:
+    return PASSPORT
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An HTTP answer."""
@@ -250,11 +262,24 @@ def replies(connection: socket.socket, *, to_head: bool = False) -> Iterator[Rep
             yield Reply(status, headers, stream.read(length))
 
 
+def make_impatient(document: dict[str, Any]) -> None:
+    """Gives wallet's routes little time, and its cluster little room."""
+    resources = document["static_resources"]
+    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    routes[2]["route"]["timeout"] = f"{IMPATIENT_SECONDS}s"
+    resources["clusters"][2]["circuit_breakers"]["thresholds"][0]["max_requests"] = 2
+
+
 @contextmanager
 def running_edge(
     directory: Path, change: Callable[[dict[str, Any]], None] | None = None
 ) -> Iterator[RunningEdge]:
-    """An edge and its services in a thread of their own, on the loop that a deployment runs."""
+    """An edge and its services in a thread of their own, on the loop that a deployment runs.
+
+    `directory` is made for them; `change` sees the configuration before they do.
+    """
+    directory.mkdir()
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="edge", daemon=True)
     thread.start()
@@ -276,11 +301,7 @@ async def _start(
     directory: Path, change: Callable[[dict[str, Any]], None] | None, loop: asyncio.AbstractEventLoop
 ) -> RunningEdge:
     backend = Backend()
-
-    async def issue_passport(_: Any) -> Any:  # noqa: ANN401
-        return PASSPORT
-
-    backend.behaviours[EXCHANGE] = issue_passport
+    backend.forget()
     sockets = {name: directory / f"{name}.sock" for name in SERVICES}
     servers = {name: await _serve(path, backend) for name, path in sockets.items()}
     document = bootstrap(

@@ -16,7 +16,6 @@ from tests.contract.channel_support import (
     PAGE,
     PAGE_SCOPES,
     SECOND_PAGE,
-    TRANSPORTS,
     Caller,
     Page,
     make_page,
@@ -36,17 +35,6 @@ async def cluster(template_databases: TemplateDatabases, short_directory: Path) 
     """A platform of this module's own: its time is moved."""
     async with private_cluster(template_databases, short_directory) as running:
         yield running
-
-
-@pytest.fixture
-async def world(cluster: Cluster) -> World:
-    return await make_world(cluster)
-
-
-@pytest.fixture(params=TRANSPORTS)
-def caller(cluster: Cluster, request: pytest.FixtureRequest) -> Caller:
-    """Every test here runs over both."""
-    return Caller(cluster, request.param)
 
 
 async def codes(caller: Caller, page: Page) -> tuple[str, str, str]:

@@ -12,7 +12,16 @@ import pytest
 from chassis.limits import BAD_CREDENTIALS_PER_MINUTE_COUNT, BROWSER_SESSION_PER_MINUTE_COUNT
 from chassis.testing.databases import TemplateDatabases
 from tests.cluster import Cluster
-from tests.contract.channel_support import PAGE, TRANSPORTS, Answer, Caller, Page, make_page, told
+from tests.contract.channel_support import (
+    HOUR_SECONDS,
+    PAGE,
+    TRANSPORTS,
+    Answer,
+    Caller,
+    Page,
+    make_page,
+    told,
+)
 from tests.platform_support import make_world, narrow_front, private_cluster
 
 MINT: Final = "CreateBrowserSession"
@@ -22,25 +31,19 @@ BAD_COUNT: Final = BAD_CREDENTIALS_PER_MINUTE_COUNT
 
 
 @pytest.fixture(scope="module")
-async def platform(template_databases: TemplateDatabases, short_directory: Path) -> AsyncIterator[Cluster]:
+async def cluster(template_databases: TemplateDatabases, short_directory: Path) -> AsyncIterator[Cluster]:
     async with private_cluster(template_databases, short_directory, rate_limits={}) as running:
         yield running
 
 
-@pytest.fixture(params=TRANSPORTS)
-def caller(platform: Cluster, request: pytest.FixtureRequest) -> Caller:
-    """Every test that takes it runs over both."""
-    return Caller(platform, request.param)
-
-
 @pytest.fixture
-async def page(platform: Cluster) -> Page:
+async def page(cluster: Cluster) -> Page:
     # A minute of its own, because tests share the client's address.
-    platform.clock.advance(seconds=60)
-    return await make_page(await make_world(platform))
+    cluster.clock.advance(seconds=60)
+    return await make_page(await make_world(cluster))
 
 
-async def test_key_mints_thirty_sessions_a_minute(caller: Caller, page: Page, platform: Cluster) -> None:
+async def test_key_mints_thirty_sessions_a_minute(caller: Caller, page: Page, cluster: Cluster) -> None:
     """The next is told when; reading and writing go on meanwhile, and so does another key's minting."""
     for left in reversed(range(MINTS_COUNT - 1)):
         answer = await caller.ask(MINT, page.reading)
@@ -51,7 +54,7 @@ async def test_key_mints_thirty_sessions_a_minute(caller: Caller, page: Page, pl
     assert (await caller.ask("CreateWallet", page.writing)).code == "OK"
     other = await make_page(page.world)
     assert (await caller.ask(MINT, other.reading)).code == "OK"
-    platform.clock.advance(seconds=60)
+    cluster.clock.advance(seconds=60)
     assert (await caller.ask(MINT, page.reading)).code == "OK"
 
 
@@ -76,6 +79,17 @@ async def test_browser_sessions_that_are_none_are_counted_against_their_address(
     assert (await caller.ask("CreateWallet", page.reading)).code == "SESSION_REQUIRED"
     assert (await caller.ask("ListWallets", bad)).code == "OK"
     assert (await caller.ask(MINT, bad)).code == "OK"
+
+
+async def test_expired_browser_session_is_no_bad_credential(
+    caller: Caller, page: Page, cluster: Cluster
+) -> None:
+    """A page that goes on after its hour is told so each time, and slows down nobody at its address."""
+    cluster.clock.advance(seconds=HOUR_SECONDS)
+    for _ in range(BAD_COUNT + 5):
+        assert (await caller.ask("CreateWallet", page.writing)).code == "SESSION_EXPIRED"
+    bad = page.reading | {"x-session-token": "garbage"}
+    assert (await caller.ask("CreateWallet", bad)).code == "SESSION_INVALID"
 
 
 async def test_missing_browser_session_is_no_bad_credential(caller: Caller, page: Page) -> None:
@@ -108,13 +122,13 @@ async def bad_write(http: httpx.AsyncClient, page: Page, forwarded: str | None) 
     ids=["no proxy", "one proxy", "two proxies"],
 )
 async def test_bad_browser_sessions_count_for_the_address_that_the_trusted_hops_say(
-    platform: Cluster, page: Page, hops_count: int, own: tuple[str, ...], others: tuple[str | None, ...]
+    cluster: Cluster, page: Page, hops_count: int, own: tuple[str, ...], others: tuple[str | None, ...]
 ) -> None:
     """Counted from the right, never the leftmost: what a client writes itself gives it no further tries.
 
     Where there are fewer entries than proxies, it is the one who connects.
     """
-    async with narrow_front(platform, trusted_hops_count=hops_count) as http:
+    async with narrow_front(cluster, trusted_hops_count=hops_count) as http:
         for number in range(BAD_COUNT):
             answer = await bad_write(http, page, own[number % len(own)].format(number))
             assert answer.code == "SESSION_INVALID"
@@ -126,9 +140,9 @@ async def test_bad_browser_sessions_count_for_the_address_that_the_trusted_hops_
         assert good.status_code == 200
 
 
-async def test_caller_of_grpc_has_the_address_that_it_connects_from(platform: Cluster, page: Page) -> None:
+async def test_caller_of_grpc_has_the_address_that_it_connects_from(cluster: Cluster, page: Page) -> None:
     """Whatever its metadata says of others: there is no proxy of ours before that port."""
-    caller = Caller(platform, TRANSPORTS[1])
+    caller = Caller(cluster, TRANSPORTS[1])
     bad = page.reading | {"x-session-token": "garbage"}
     for number in range(BAD_COUNT):
         claimed = {"x-forwarded-for": f"203.0.113.{number}", "sealgate-client-address": f"203.0.113.{number}"}

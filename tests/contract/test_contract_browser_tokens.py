@@ -16,7 +16,7 @@ from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.keyring import KeyRing, SigningKey, create_key
 from chassis.testing.databases import TemplateDatabases
 from tests.cluster import Cluster
-from tests.contract.channel_support import HOUR_SECONDS, PAGE, TRANSPORTS, Caller, Page, make_page
+from tests.contract.channel_support import HOUR_SECONDS, PAGE, Caller, Page, make_page
 from tests.platform_support import UNKNOWN_ID, make_world, private_cluster
 
 WRITE: Final = "CreateWallet"
@@ -27,12 +27,6 @@ async def cluster(template_databases: TemplateDatabases, short_directory: Path) 
     """A platform of this module's own: its time is moved."""
     async with private_cluster(template_databases, short_directory) as running:
         yield running
-
-
-@pytest.fixture(params=TRANSPORTS)
-def caller(cluster: Cluster, request: pytest.FixtureRequest) -> Caller:
-    """Every test here runs over both."""
-    return Caller(cluster, request.param)
 
 
 @pytest.fixture(scope="module")

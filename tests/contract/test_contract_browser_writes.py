@@ -12,7 +12,6 @@ from tests.contract.channel_support import (
     BY_RPC,
     PAGE,
     SECOND_PAGE,
-    TRANSPORTS,
     UNLISTED_PAGE,
     Caller,
     Page,
@@ -33,12 +32,6 @@ READS: Final = [rpc for rpc, method in OF_KEYS.items() if method.effect is Effec
 # What no key for pages can have.
 NEVER_ON_PAGES: Final = frozenset({"withdrawals:write", "keys:write"})
 WRITE: Final = "CreateWallet"
-
-
-@pytest.fixture(params=TRANSPORTS)
-def caller(cluster: Cluster, request: pytest.FixtureRequest) -> Caller:
-    """Every test here runs over both."""
-    return Caller(cluster, request.param)
 
 
 async def page_of(cluster: Cluster, world: GoodWorld) -> Page:
@@ -76,6 +69,8 @@ async def test_write_of_a_page_needs_a_browser_session(caller: Caller, cluster: 
         is_unlisted = code == "ORIGIN_NOT_ALLOWED"
         expected = code if is_given or is_unlisted else "SCOPE_NOT_GRANTED"
         assert answer.code == expected
+        # A page's developer is told what to show, and where it comes from.
+        assert answer.paths == (("X-Session-Token",) if expected == "SESSION_REQUIRED" else ())
         assert answer.page == (None if is_unlisted else PAGE)
 
 

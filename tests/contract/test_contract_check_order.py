@@ -1,6 +1,7 @@
 """Which of two refusals a page is told: key, project, origin, scope, session, rate, then what it asks.
 
-Every pair of faults is put into one request, and the earlier one is the answer, over REST and gRPC.
+Every pair of faults is put into one request, and the earlier one is the answer, over REST and gRPC. An
+account session that has expired is not among them: what it takes, two minutes at least, would undo others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.contract.channel_support import (
     make_page,
     mint,
 )
-from tests.platform_support import UNKNOWN_ID, UNKNOWN_SECRET, World, private_cluster, rfc3339
+from tests.platform_support import UNKNOWN_ID, UNKNOWN_SECRET, World, good, private_cluster, rfc3339
 
 # A write of the class whose limit is low below; its token is of no market, so that what passes is a 404.
 WRITE: Final = "PlaceOrder"
@@ -87,6 +88,20 @@ def fault(stage: str, code: str) -> Callable[[Spoil], Spoil]:
         return spoil
 
     return note
+
+
+@fault("key", "API_KEY_REQUIRED")
+async def no_credential(request: Request) -> None:
+    del request.headers["x-api-key"]
+
+
+@fault("key", "SESSION_INVALID")
+async def ended_account_session(request: Request) -> None:
+    world = request.world
+    session = await world.cluster.session(world.tenant)
+    good(await world.by_project("POST", world.account("/sessions/expire-all")))
+    del request.headers["x-api-key"]
+    request.headers["authorization"] = f"Bearer {session['session_token']}"
 
 
 @fault("key", "API_KEY_INVALID")

@@ -127,7 +127,8 @@ async def no_session(world: World) -> None:
         refused(await world.cluster.rest("POST", path), 401, "SESSION_REQUIRED", challenge=NO_TOKEN)
     key = await world.cluster.api_key(world.tenant, origins=[ORIGIN], scopes=["wallet:write"])
     answer = await world.cluster.rest("POST", "/api/v1/wallet", x_api_key=key["secret_key"], origin=ORIGIN)
-    refused(answer, 401, "SESSION_REQUIRED", challenge=NO_BROWSER_SESSION, page=ORIGIN)
+    paths = ["X-Session-Token"]
+    refused(answer, 401, "SESSION_REQUIRED", paths=paths, challenge=NO_BROWSER_SESSION, page=ORIGIN)
 
 
 @answers("SESSION_INVALID")
@@ -155,8 +156,8 @@ async def wrong_origin(world: World) -> None:
     answer = await world.by_project("GET", PROJECT, origin=ORIGIN)
     refused(answer, 403, "ORIGIN_NOT_ALLOWED", page=ORIGIN)
     good(await world.by_session("GET", CURRENT, origin=ORIGIN))
-    # The project's origins are its sessions', not its keys'.
-    refused(await world.by_key("GET", CURRENT, origin=ORIGIN), 403, "ORIGIN_NOT_ALLOWED")
+    # The project's origins are its sessions', not its keys'; its pages may read as much.
+    refused(await world.by_key("GET", CURRENT, origin=ORIGIN), 403, "ORIGIN_NOT_ALLOWED", page=ORIGIN)
     for origin in ("null", f"{ORIGIN}:444", "http://shop.example", "https://SHOP.example", f"{ORIGIN}/", ""):
         refused(await world.by_session("GET", CURRENT, origin=origin), 403, "ORIGIN_NOT_ALLOWED")
 

@@ -18,7 +18,6 @@ from tests.contract.channel_support import (
     PAGE,
     REST,
     SECOND_PAGE,
-    TRANSPORTS,
     UNLISTED_PAGE,
     Caller,
     Page,
@@ -49,12 +48,6 @@ async def cluster(template_databases: TemplateDatabases, short_directory: Path) 
     limits = {**UNLIMITED, "order": WRITES_COUNT}
     async with private_cluster(template_databases, short_directory, rate_limits=limits) as running:
         yield running
-
-
-@pytest.fixture(params=TRANSPORTS)
-def caller(cluster: Cluster, request: pytest.FixtureRequest) -> Caller:
-    """Every test here runs over both."""
-    return Caller(cluster, request.param)
 
 
 @pytest.fixture

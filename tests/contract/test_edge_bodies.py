@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -13,41 +13,28 @@ from tests.contract.edge_harness import (
     CREATE_ACCOUNT,
     CREATE_WALLET,
     EXCHANGE,
-    PASSPORT,
     UPDATE_WALLET,
     RunningEdge,
     answers,
     assert_error,
+    make_impatient,
     running_edge,
 )
 
-ROUTE_SECONDS: Final = 0.4
 BODY_MAX_BYTES: Final = 64 * 1024
-
-
-def make_impatient(document: dict[str, Any]) -> None:
-    """Gives wallet's routes little time, and its cluster little room."""
-    resources = document["static_resources"]
-    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    manager["route_config"]["virtual_hosts"][0]["routes"][2]["route"]["timeout"] = f"{ROUTE_SECONDS}s"
-    resources["clusters"][2]["circuit_breakers"]["thresholds"][0]["max_requests"] = 2
 
 
 @pytest.fixture(scope="module")
 def serving(short_directory: Path) -> Iterator[RunningEdge]:
     """One edge for this module."""
-    directory = short_directory / "edge-bodies"
-    directory.mkdir()
-    with running_edge(directory, make_impatient) as running:
+    with running_edge(short_directory / "edge-bodies", make_impatient) as running:
         yield running
 
 
 @pytest.fixture
 def edge(serving: RunningEdge) -> RunningEdge:
     """The edge, with services that have no script and no memory."""
-    serving.backend.calls.clear()
-    serving.backend.behaviours.clear()
-    answers(serving, EXCHANGE, PASSPORT)
+    serving.backend.forget()
     return serving
 
 

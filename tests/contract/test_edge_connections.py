@@ -45,9 +45,7 @@ def hurry(document: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def serving(short_directory: Path) -> Iterator[RunningEdge]:
     """One edge for this module."""
-    directory = short_directory / "edge-connections"
-    directory.mkdir()
-    with running_edge(directory, hurry) as running:
+    with running_edge(short_directory / "edge-connections", hurry) as running:
         yield running
 
 
@@ -162,9 +160,10 @@ def test_connection_ends_when_its_head_takes_too_long(edge_at_work: RunningEdge,
 
 def test_connection_ends_when_a_later_head_takes_too_long(short_directory: Path) -> None:
     """The bound holds for every request of a connection, however long it may be idle."""
-    directory = short_directory / "edge-later"
-    directory.mkdir()
-    with running_edge(directory, hurry_heads) as running, running.connect() as connection:
+    with (
+        running_edge(short_directory / "edge-later", hurry_heads) as running,
+        running.connect() as connection,
+    ):
         connection.sendall(OPEN + b"GET / HTTP/1.1\r\n")
         connection.sendall(b"host: e")
         answer = _reads_to_the_end(connection)
@@ -348,9 +347,11 @@ def test_connection_beyond_the_bound_is_told_so(
 ) -> None:
     """One connection too many is answered OVERLOADED, not dropped."""
     monkeypatch.setattr(edge.server, "EDGE_CONNECTIONS_COUNT", 2)
-    directory = short_directory / "edge-bound"
-    directory.mkdir()
-    with running_edge(directory) as running, running.connect() as first, running.connect() as second:
+    with (
+        running_edge(short_directory / "edge-bound") as running,
+        running.connect() as first,
+        running.connect() as second,
+    ):
         for connection in (first, second):
             connection.sendall(OPEN)
             assert next(replies(connection)).status == 200
@@ -361,8 +362,6 @@ def test_connection_beyond_the_bound_is_told_so(
 
 def test_stop_lets_a_running_request_end(short_directory: Path) -> None:
     """A request that was taken is answered before the edge is gone; new connections are not taken."""
-    directory = short_directory / "edge-stop"
-    directory.mkdir()
     entered, leave = threading.Event(), threading.Event()
 
     async def wait_for_leave(_: object) -> object:
@@ -370,7 +369,7 @@ def test_stop_lets_a_running_request_end(short_directory: Path) -> None:
         await asyncio.to_thread(leave.wait, 5)
         return identity_pb2.GetJsonWebKeySetResponse()
 
-    with running_edge(directory) as running, running.connect() as connection:
+    with running_edge(short_directory / "edge-stop") as running, running.connect() as connection:
         running.backend.behaviours[JWKS] = wait_for_leave
         connection.sendall(OPEN)
         assert entered.wait(5)
@@ -401,10 +400,8 @@ def make_small(document: dict[str, Any]) -> None:
 
 def test_two_thousand_requests_at_once_are_all_answered(short_directory: Path) -> None:
     """Each of 2,000 simultaneous connections gets an answer or a named refusal, never a bare reset."""
-    directory = short_directory / "edge-crowd"
-    directory.mkdir()
     ask = b"GET /api/v1/wallets HTTP/1.1\r\nhost: e\r\nx-api-key: a\r\nconnection: close\r\n\r\n"
-    with running_edge(directory, make_small) as running, ExitStack() as opened:
+    with running_edge(short_directory / "edge-crowd", make_small) as running, ExitStack() as opened:
         connections = [opened.enter_context(running.connect()) for _ in range(2_000)]
         for connection in connections:
             connection.sendall(ask)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import pytest
@@ -22,6 +22,7 @@ from tests.contract.edge_harness import (
     CURRENT_SESSION,
     EXCHANGE,
     GET_ACCOUNT,
+    IMPATIENT_SECONDS,
     JWKS,
     LIST_ACCOUNTS,
     LIST_WALLETS,
@@ -29,42 +30,26 @@ from tests.contract.edge_harness import (
     RunningEdge,
     answers,
     assert_error,
+    make_impatient,
     running_edge,
 )
 
 REQUEST_ID: Final = "0189abcd-0000-7000-8000-0000000000aa"
-ROUTE_SECONDS: Final = 0.4
 PLANTED: Final = "planted-sk_SECRET-postgres://u:p@h/d"
-
-
-def make_impatient(document: dict[str, Any]) -> None:
-    """Gives wallet's routes little time, and its cluster little room."""
-    resources = document["static_resources"]
-    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    manager["route_config"]["virtual_hosts"][0]["routes"][2]["route"]["timeout"] = f"{ROUTE_SECONDS}s"
-    resources["clusters"][2]["circuit_breakers"]["thresholds"][0]["max_requests"] = 2
 
 
 @pytest.fixture(scope="module")
 def serving(short_directory: Path) -> Iterator[RunningEdge]:
     """One edge for this module."""
-    directory = short_directory / "edge-requests"
-    directory.mkdir()
-    with running_edge(directory, make_impatient) as running:
+    with running_edge(short_directory / "edge-requests", make_impatient) as running:
         yield running
 
 
 @pytest.fixture
 def edge(serving: RunningEdge) -> RunningEdge:
     """The edge, with services that have no script and no memory."""
-    serving.backend.calls.clear()
-    serving.backend.behaviours = {EXCHANGE: _issue}
-    serving.backend.raw_answers.clear()
+    serving.backend.forget()
     return serving
-
-
-async def _issue(_: object) -> identity_pb2.ExchangeCredentialResponse:
-    return PASSPORT
 
 
 def test_request_reaches_its_service_with_a_passport(edge: RunningEdge) -> None:
@@ -313,7 +298,7 @@ def test_request_ends_at_its_deadline(edge: RunningEdge, method: str, code: Code
     edge.backend.behaviours[method] = hang
     started = time.monotonic()
     assert_error(edge.ask("GET /api/v1/wallets\nx-api-key: sk_abc"), code)
-    assert time.monotonic() - started < ROUTE_SECONDS + 4
+    assert time.monotonic() - started < IMPATIENT_SECONDS + 4
 
 
 def test_requests_beyond_the_bound_are_refused_at_once(edge: RunningEdge) -> None:

@@ -47,17 +47,14 @@ TRIPLES: Final = {
 @pytest.fixture(scope="module")
 def serving(short_directory: Path) -> Iterator[RunningEdge]:
     """One edge for this module."""
-    directory = short_directory / "edge-signed"
-    directory.mkdir()
-    with running_edge(directory) as running:
+    with running_edge(short_directory / "edge-signed") as running:
         yield running
 
 
 @pytest.fixture
 def edge(serving: RunningEdge) -> RunningEdge:
     """The edge, with services that have no script and no memory."""
-    serving.backend.behaviours.clear()
-    serving.backend.calls.clear()
+    serving.backend.forget()
     return serving
 
 

@@ -39,15 +39,20 @@ def test_limits_hold_from_the_next_request_until_they_are_taken_back(shared_stac
     given = shared_stack.command(*command, "--browser-session", "7", "--read", "4321")
     assert (given.returncode, given.stderr) == (0, "")
     assert given.stdout == shown("4321 a minute", AS_CONFIGURED, AS_CONFIGURED, "7 a minute")
+    # A look changes nothing.
+    looked = shared_stack.command(*command)
+    assert (looked.returncode, looked.stdout) == (0, given.stdout)
     assert policy() == '"read";q=4321;w=60, "account-read";q=43210;w=60'
     replaced = shared_stack.command(*command, "--order", "6000")
     assert replaced.stdout == shown(AS_CONFIGURED, AS_CONFIGURED, "6000 a minute", AS_CONFIGURED)
     assert policy() == configured
+    assert shared_stack.command(*command, "--reset").stdout == shown(*[AS_CONFIGURED] * 4)
     assert shared_stack.command(*command).stdout == shown(*[AS_CONFIGURED] * 4)
 
 
 def test_limits_of_a_key_that_there_is_not_end_with_one_line(shared_stack: StackProcess) -> None:
     """The refusal's code, and exit code 1."""
-    refused = shared_stack.command("key", "limits", public_key_text(bytes(32)), "--read", "1")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "sealgate: API_KEY_NOT_FOUND: There is no such key.\n"
+    for options in ((), ("--read", "1"), ("--reset",)):
+        refused = shared_stack.command("key", "limits", public_key_text(bytes(32)), *options)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr == "sealgate: API_KEY_NOT_FOUND: There is no such key.\n"

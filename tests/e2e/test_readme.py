@@ -1,7 +1,8 @@
-"""What the README says to paste works as it stands."""
+"""What the README and the page about web pages say to paste works as it stands."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,13 +14,18 @@ import pytest
 from tests.e2e.stack_process import StackProcess
 
 README: Final = Path(__file__).parents[2] / "README.md"
+WEB_PAGES: Final = README.parent / "docs" / "browser.md"
 _BLOCK: Final = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
 _SECONDS: Final = 150
 
 
-def blocks(kind: str) -> str:
-    """The README's runnable blocks of a kind, one after the other."""
-    return "".join(text for name, text in _BLOCK.findall(README.read_text(encoding="utf-8")) if name == kind)
+def blocks(kind: str, page: Path = README) -> str:
+    """The runnable blocks of a kind in a page, one after the other."""
+    return "".join(text for name, text in _BLOCK.findall(page.read_text(encoding="utf-8")) if name == kind)
+
+
+def _at(stack: StackProcess, text: str) -> str:
+    return text.replace("http://127.0.0.1:8080", stack.base_url)
 
 
 def directory_of(stack: StackProcess, tmp_path: Path) -> Path:
@@ -30,7 +36,7 @@ def directory_of(stack: StackProcess, tmp_path: Path) -> Path:
 
 def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
     """Each command answers as the text around it says; only the address is the test's own."""
-    script = (blocks("curl") + blocks("page")).replace("http://127.0.0.1:8080", shared_stack.base_url)
+    script = _at(shared_stack, blocks("curl") + blocks("page"))
     run = subprocess.run(
         ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", script],
         cwd=directory_of(shared_stack, tmp_path),
@@ -49,9 +55,41 @@ def test_readme_curl_commands_work_when_pasted(shared_stack: StackProcess, tmp_p
     assert run.stdout.count('"ORIGIN_NOT_ALLOWED"') == 1
 
 
+def test_commands_for_web_pages_work_after_those_of_the_readme(
+    shared_stack: StackProcess, tmp_path: Path
+) -> None:
+    """In the same shell and interpreter: the page's key reads, and a service makes its session over gRPC."""
+    script = blocks("curl") + blocks("curl", WEB_PAGES) + "echo $PAGE_KEY"
+    run = subprocess.run(
+        ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", _at(shared_stack, script)],
+        cwd=directory_of(shared_stack, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    *_, wallets, project, page_key = run.stdout.splitlines()
+    assert '"wallet_id"' in wallets
+    assert '"allowed_origins":["https://shop.example"]' in project
+    program = blocks("python") + blocks("python", WEB_PAGES) + "print(*(name for name, _ in page))"
+    run = subprocess.run(
+        [sys.executable, "-"],
+        input=program,
+        cwd=tmp_path,
+        env=os.environ | {"PAGE_KEY": page_key},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("x-api-key origin x-session-token\n")
+
+
 def test_readme_signed_flow_works_when_pasted(shared_stack: StackProcess, tmp_path: Path) -> None:
     """An account's keys are made, and what the session key signs is done."""
-    program = blocks("signing").replace("http://127.0.0.1:8080", shared_stack.base_url)
+    program = _at(shared_stack, blocks("signing"))
     run = subprocess.run(
         [sys.executable, "-"],
         input=program,

@@ -274,7 +274,8 @@ def test_operator_commands_work_when_the_stack_runs(shared_stack: StackProcess) 
     header = {"X-PROJECT-API-KEY": words["project_api_key"]}
     project = ask("GET", f"{shared_stack.base_url}/api/v1/project", headers=header).json()["response"]
     assert (project["project_id"], project["name"]) == (words["project_id"], "Acme")
-    assert f"{words['project_id']}  ACTIVE     Acme" in shared_stack.command("project", "list").stdout
+    row = f"{words['project_id']}  ACTIVE     wallet,trading,browser,signing  Acme"
+    assert row in shared_stack.command("project", "list").stdout
 
 
 def test_deposit_counts_once_when_repeated(shared_stack: StackProcess) -> None:

@@ -34,6 +34,8 @@ from services.keys.transport.operator import OperatorServicer
 from services.keys.transport.resolution import ResolutionServicer
 from services.keys.transport.session_signature import SessionSignatureServicer
 
+PROJECT: Final = uuid.UUID(int=1)
+ACCOUNT: Final = uuid.UUID(int=2)
 SESSION_SCOPES: Final = frozenset(
     {"account:read", "keys:write", "wallet:read", "wallet:write", "orders:write"}
 )

@@ -13,25 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.secrets import parse_public_key, parse_secret_key, public_key_of, public_key_text
-from chassis.testing.databases import DatabaseFactory
-from chassis.testing.fakes import START_NS, CountingIds, FakeClock
+from chassis.testing.fakes import START_NS
 from sealgate.common.v1.passport_pb2 import ACCOUNT_STATUS_SUSPENDED
 from sealgate.keys.v1 import api_key_pb2
-from tests.integration.keys_support import KeysWorld, open_keys, scopes_of, timestamp
+from tests.integration.keys_support import ACCOUNT, PROJECT, KeysWorld, scopes_of, timestamp
 
-PROJECT = uuid.UUID(int=1)
-ACCOUNT = uuid.UUID(int=2)
 OTHER_ACCOUNT = uuid.UUID(int=3)
-
-
-@pytest.fixture
-async def keys(database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds) -> KeysWorld:
-    return await open_keys(database_factory, clock, ids)
-
-
-@pytest.fixture
-def session(keys: KeysWorld) -> Identity:
-    return keys.by_session(PROJECT, ACCOUNT)
 
 
 async def audit_rows(keys: KeysWorld) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final, cast
@@ -19,7 +18,7 @@ from chassis.limits import RATE_LIMIT_MAX_PER_MINUTE_COUNT
 from chassis.methods import CredentialKind
 from chassis.secrets import parse_public_key, public_key_text
 from chassis.testing.databases import DatabaseFactory
-from chassis.testing.fakes import START_NS, CountingIds, FakeClock
+from chassis.testing.fakes import START_NS
 from sealgate.common.v1.method_rule_pb2 import (
     RATE_CLASS_BROWSER_SESSION,
     RATE_CLASS_NONE,
@@ -31,29 +30,12 @@ from sealgate.common.v1.method_rule_pb2 import (
 )
 from sealgate.common.v1.passport_pb2 import CredentialLimit
 from sealgate.keys.v1 import operator_pb2
-from tests.integration.keys_support import KeysWorld, open_keys, timestamp
+from tests.integration.keys_support import ACCOUNT, PROJECT, KeysWorld, timestamp
 
 QUERIES: Final = load_queries(Path(__file__).parents[2] / "services" / "keys" / "queries.sql")
-PROJECT: Final = uuid.UUID(int=1)
-ACCOUNT: Final = uuid.UUID(int=2)
 
 # A rate class and its calls a minute.
 Pair = tuple[int, int]
-
-
-@pytest.fixture
-async def keys(database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds) -> KeysWorld:
-    return await open_keys(database_factory, clock, ids, pool_size_count=10)
-
-
-@pytest.fixture
-def session(keys: KeysWorld) -> Identity:
-    return keys.by_session(PROJECT, ACCOUNT)
-
-
-@pytest.fixture
-def project(keys: KeysWorld) -> Identity:
-    return keys.by_project(PROJECT, ACCOUNT)
 
 
 async def limit(keys: KeysWorld, public_key: str, *pairs: Pair) -> None:
@@ -66,6 +48,13 @@ async def limit(keys: KeysWorld, public_key: str, *pairs: Pair) -> None:
         ],
     )
     await keys.call(keys.operator.SetApiKeyLimits, request)
+
+
+async def shown(keys: KeysWorld, public_key: str) -> list[Pair]:
+    """What the operator is told of a key's limits."""
+    request = operator_pb2.GetApiKeyLimitsRequest(public_key=public_key)
+    response = await keys.call(keys.operator.GetApiKeyLimits, request)
+    return [(one.rate_class, one.per_minute_count) for one in response.limits]
 
 
 async def limits(
@@ -105,6 +94,20 @@ async def test_limits_are_told_from_the_next_resolution_on(keys: KeysWorld, sess
     assert await limits(keys, name) == []
 
 
+async def test_operator_is_shown_the_limits_that_a_key_has(keys: KeysWorld, session: Identity) -> None:
+    """As they were set, of account keys, project keys and expired ones; looking changes nothing."""
+    name = (await keys.create(session, expires_at=timestamp(START_NS + 5))).public_key
+    of_project = (await keys.create_for_project(PROJECT)).public_key
+    pairs = [(RATE_CLASS_WRITE, 7), (RATE_CLASS_BROWSER_SESSION, 3)]
+    await limit(keys, name, *pairs)
+    keys.clock.advance_ns(5)
+    before = await keys.rows("SELECT * FROM api_key ORDER BY public_key")
+    assert (await shown(keys, name), await shown(keys, of_project)) == (pairs, [])
+    assert await keys.rows("SELECT * FROM api_key ORDER BY public_key") == before
+    await limit(keys, name)
+    assert await shown(keys, name) == []
+
+
 async def test_project_keys_have_limits_as_account_keys_do(keys: KeysWorld) -> None:
     """The operator names a key and not whose it is."""
     name = (await keys.create_for_project(PROJECT)).public_key
@@ -112,7 +115,7 @@ async def test_project_keys_have_limits_as_account_keys_do(keys: KeysWorld) -> N
     assert await limits(keys, name, CredentialKind.PROJECT_KEY) == [(RATE_CLASS_WRITE, 5000)]
 
 
-async def test_key_that_is_unknown_or_ended_has_no_limits_to_set(
+async def test_key_that_is_unknown_or_ended_has_no_limits(
     keys: KeysWorld, session: Identity, project: Identity
 ) -> None:
     """Deleted, rotated out, never made, misspelt: there is no such key, and no trace of the attempt."""
@@ -131,6 +134,7 @@ async def test_key_that_is_unknown_or_ended_has_no_limits_to_set(
     )
     for name in names:
         assert await outcome(limit(keys, name, (RATE_CLASS_READ, 1))) == "API_KEY_NOT_FOUND"
+        assert await outcome(shown(keys, name)) == "API_KEY_NOT_FOUND"
     assert len(await keys.rows("SELECT 1 FROM audit")) == before
 
 

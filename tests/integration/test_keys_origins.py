@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import Awaitable
 from pathlib import Path
@@ -19,33 +18,16 @@ from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.secrets import parse_public_key
 from chassis.testing.databases import DatabaseFactory
-from chassis.testing.fakes import START_NS, CountingIds, FakeClock
+from chassis.testing.fakes import START_NS
 from sealgate.keys.v1 import api_key_pb2
 from sealgate.keys.v1.resolution_pb2 import API_KEY_STATE_LIVE, API_KEY_STATE_REVOKED
-from tests.integration.keys_support import KeysWorld, open_keys, scopes_of
+from tests.integration.keys_support import ACCOUNT, PROJECT, KeysWorld, scopes_of
 
 SERVICE_DIRECTORY: Final = Path(__file__).parents[2] / "services" / "keys"
 QUERIES: Final = load_queries(SERVICE_DIRECTORY / "queries.sql")
-PROJECT: Final = uuid.UUID(int=1)
-ACCOUNT: Final = uuid.UUID(int=2)
 A: Final = "https://a.example"
 B: Final = "https://b.example"
 HARMFUL: Final = ("keys:write", "withdrawals:write")
-
-
-@pytest.fixture
-async def keys(database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds) -> KeysWorld:
-    return await open_keys(database_factory, clock, ids, pool_size_count=10)
-
-
-@pytest.fixture
-def session(keys: KeysWorld) -> Identity:
-    return keys.by_session(PROJECT, ACCOUNT)
-
-
-@pytest.fixture
-def project(keys: KeysWorld) -> Identity:
-    return keys.by_project(PROJECT, ACCOUNT)
 
 
 async def since(keys: KeysWorld, public_key: str) -> dict[str, int]:

@@ -18,13 +18,9 @@ import pytest
 from chassis.db.queries import load_queries
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
-from chassis.testing.databases import DatabaseFactory
-from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.keys.v1 import api_key_pb2
-from tests.integration.keys_support import KeysWorld, open_keys, scopes_of
+from tests.integration.keys_support import ACCOUNT, PROJECT, KeysWorld, scopes_of
 
-PROJECT = uuid.UUID(int=1)
-ACCOUNT = uuid.UUID(int=2)
 QUERIES = load_queries(Path(__file__).parents[2] / "services" / "keys" / "queries.sql")
 
 COUNT_WRITES = """
@@ -33,16 +29,6 @@ CREATE FUNCTION count_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER 
 BEGIN INSERT INTO written VALUES (NEW.last_used_at_ns); RETURN NULL; END $$;
 CREATE TRIGGER count_write AFTER UPDATE ON api_key FOR EACH ROW EXECUTE FUNCTION count_write();
 """
-
-
-@pytest.fixture
-async def keys(database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds) -> KeysWorld:
-    return await open_keys(database_factory, clock, ids, pool_size_count=20)
-
-
-@pytest.fixture
-def session(keys: KeysWorld) -> Identity:
-    return keys.by_session(PROJECT, ACCOUNT)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.methods import CredentialKind
 from chassis.secrets import parse_public_key
-from chassis.testing.databases import DatabaseFactory
-from chassis.testing.fakes import START_NS, CountingIds, FakeClock
+from chassis.testing.fakes import START_NS
 from sealgate.keys.v1 import api_key_pb2, resolution_pb2
 from sealgate.keys.v1.resolution_pb2 import (
     API_KEY_STATE_EXPIRED,
@@ -21,20 +19,7 @@ from sealgate.keys.v1.resolution_pb2 import (
     API_KEY_STATE_UNKNOWN,
     ResolveApiKeyResponse,
 )
-from tests.integration.keys_support import KeysWorld, open_keys, timestamp
-
-PROJECT = uuid.UUID(int=1)
-ACCOUNT = uuid.UUID(int=2)
-
-
-@pytest.fixture
-async def keys(database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds) -> KeysWorld:
-    return await open_keys(database_factory, clock, ids)
-
-
-@pytest.fixture
-def session(keys: KeysWorld) -> Identity:
-    return keys.by_session(PROJECT, ACCOUNT)
+from tests.integration.keys_support import ACCOUNT, PROJECT, KeysWorld, timestamp
 
 
 def raw(issued: api_key_pb2.IssuedApiKey) -> bytes:

@@ -26,29 +26,12 @@ from sealgate.keys.v1.resolution_pb2 import (
     API_KEY_STATE_LIVE,
     API_KEY_STATE_REVOKED,
 )
-from tests.integration.keys_support import KeysWorld, open_keys, scopes_of, timestamp
+from tests.integration.keys_support import ACCOUNT, PROJECT, KeysWorld, scopes_of, timestamp
 
-PROJECT: Final = uuid.UUID(int=1)
-ACCOUNT: Final = uuid.UUID(int=2)
 OTHER_ACCOUNT: Final = uuid.UUID(int=3)
 SECOND_NS: Final = 1_000_000_000
 END_NS: Final = START_NS + 10_000_000 * SECOND_NS
 QUERIES: Final = load_queries(Path(__file__).parents[2] / "services" / "keys" / "queries.sql")
-
-
-@pytest.fixture
-async def keys(database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds) -> KeysWorld:
-    return await open_keys(database_factory, clock, ids, pool_size_count=10)
-
-
-@pytest.fixture
-def session(keys: KeysWorld) -> Identity:
-    return keys.by_session(PROJECT, ACCOUNT)
-
-
-@pytest.fixture
-def project(keys: KeysWorld) -> Identity:
-    return keys.by_project(PROJECT, ACCOUNT)
 
 
 def raw(issued: api_key_pb2.IssuedApiKey) -> bytes:

@@ -145,6 +145,7 @@ keys.Resolution.GetSignerFacts|INTERNAL|auth|READ
 keys.Resolution.FenceAccount|INTERNAL|auth|REVOKE
 keys.Operator.IssueProjectApiKey|OPERATOR||WRITE
 keys.Operator.SetApiKeyLimits|OPERATOR||WRITE
+keys.Operator.GetApiKeyLimits|OPERATOR||READ
 wallet.Operator.RecordDeposit|OPERATOR||WRITE
 wallet.Operator.CreateMarket|OPERATOR||WRITE
 wallet.Operator.CloseMarket|OPERATOR||WRITE

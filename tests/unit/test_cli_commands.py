@@ -13,11 +13,13 @@ from click.testing import CliRunner
 
 from chassis.clock import SystemClock
 from chassis.errors import Code, SealgateError, invalid
-from chassis.keyring import KeyRing
+from chassis.keyring import KeyRing, create_key
 from chassis.limits import SIGNING_KEY_LEAD_SECONDS
 from cli.main import main
 from cli.operating import explain
 from cli.output import paint
+from cli.project import MODULES
+from services.auth.domain import project
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +45,25 @@ def test_help_is_there_for_every_command_when_asked(words: tuple[str, ...]) -> N
         command = command.commands[word]
     assert command.help
     assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [()] + [(name,) for name, one in main.commands.items() if isinstance(one, click.Group)],
+    ids=" ".join,
+)
+def test_list_of_commands_is_not_cut(words: tuple[str, ...]) -> None:
+    """On a terminal of 80 columns each line ends with what it has to say."""
+    output = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).output
+    assert not [line for line in output.splitlines() if line.endswith("...") and not line.startswith("Usage")]
+
+
+def test_modules_are_those_that_the_platform_has() -> None:
+    """What the command refuses by itself, auth would refuse as well, and nothing else."""
+    assert MODULES == project.MODULES
+    help_text = CliRunner().invoke(main, ["project", "set", "--help"]).output
+    assert all(f"\n  {module} " in help_text for module in MODULES)
+    assert "--modules is the whole list" in help_text
 
 
 def test_help_of_the_program_names_the_exit_codes_when_asked() -> None:
@@ -90,6 +111,13 @@ def test_operator_command_ends_with_two_when_there_is_no_stack(tmp_path: Path) -
     ("arguments", "complaint"),
     [
         ((), "nothing to change: give --status, --modules or both"),
+        (("--modules", " "), "at least one module stays"),
+        (
+            ("--modules", "wallet,casino"),
+            "'casino' is no module: write some of wallet,trading,browser,signing",
+        ),
+        (("--modules", "wallet,"), "'' is no module"),
+        (("--modules", "wallet,trading,wallet"), "'wallet' is there twice"),
         (("--status", "ASLEEP"), "'ACTIVE', 'PAST_DUE', 'SUSPENDED', 'CANCELLED'"),
     ],
 )
@@ -216,6 +244,27 @@ def test_serve_ends_with_two_when_the_configuration_is_bad(tmp_path: Path, name:
     assert answer.returncode == 2
     assert answer.stderr.startswith(f"sealgate: {config}: ")
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_serve_names_the_member_whose_directory_has_no_key(tmp_path: Path) -> None:
+    """And how to make a key there; the other directories are left alone."""
+    for purpose in ("passport", "session"):
+        create_key(tmp_path / purpose, bytes(32), 0)
+    config = tmp_path / "auth.yaml"
+    config.write_text(
+        "audience: local\n"
+        "database: {dsn: 'postgresql://nobody@127.0.0.1:1/nothing'}\n"
+        "public: {address: '127.0.0.1:0'}\n"
+        f"internal: 'unix:{tmp_path}/auth.sock'\n"
+        f"keys_target: 'unix:{tmp_path}/keys.sock'\n"
+        + "".join(f"{name}_key_dir: {tmp_path / name}\n" for name in ("passport", "session", "browser"))
+    )
+    command = (sys.executable, "-P", "-m", "cli.main", "serve", "auth", "--config", str(config))
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    browser = tmp_path / "browser"
+    remedy = f"`sealgate key create {browser}` makes one"
+    assert answer.stderr == f"sealgate: browser_key_dir: {browser}: no key files (*.json); {remedy}\n"
+    assert answer.returncode == 2
 
 
 def test_colour_is_only_used_when_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,41 @@ def test_command_ends_with_two_when_there_is_no_stack(tmp_path: Path) -> None:
     assert len(answer.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--reset",), ("--read", "1")])
+@pytest.mark.parametrize("prefix", ["sk_", "dk_"])
+def test_secret_in_place_of_the_public_key_is_told_of_and_not_repeated(
+    prefix: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Whoever typed it learns that the shell keeps it, and which key is wanted."""
+    answer = CliRunner().invoke(
+        main, ["key", "limits", f"{prefix}hunter2", *options, "--data", str(tmp_path)]
+    )
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "give the public key, pk_…; this is a secret, and by now in your shell's history" in answer.stderr
+    assert "hunter2" not in answer.output
+
+
+def test_what_is_no_public_key_is_a_usage_error() -> None:
+    """It might be a secret of another kind, and is not repeated either."""
+    answer = CliRunner().invoke(main, ["key", "limits", "hunter2"])
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "a public key begins with pk_" in answer.stderr
+    assert "hunter2" not in answer.stderr
+
+
+def test_reset_beside_a_figure_is_a_usage_error() -> None:
+    """Which of the two is meant cannot be told."""
+    answer = CliRunner().invoke(main, ["key", "limits", "pk_x", "--reset", "--read", "1"])
+    assert answer.exit_code == 2
+    assert "--reset takes no figures" in answer.stderr
+
+
 def test_help_says_what_becomes_of_what_is_not_given() -> None:
-    """Limits are replaced as a whole, and the account's other credentials lose nothing by them."""
+    """Without an option it looks; limits are replaced as a whole, and other credentials lose nothing."""
     output = " ".join(CliRunner().invoke(main, ["key", "limits", "--help"]).output.split())
     for sentence in (
-        "What is given takes the place of all that was given before",
+        "Without an option nothing changes",
+        "takes the place of all that was given before",
         "takes nothing from the account's other credentials",
         "Rotating the key hands its limits on",
     ):

@@ -161,7 +161,10 @@ def test_command_ends_with_two_where_it_cannot_work(directories: tuple[Path, ...
     (session / "bad.json").write_text(json.dumps({"kid": "0"}), encoding="ascii")
     cases = {
         str(session / "bad.json"): rotate("all", *options(directories)),
-        f"{tmp_path / 'none'}: no key files": rotate("session", "--session-keys", str(tmp_path / "none")),
+        f"{tmp_path / 'none'} has no browser key to rotate: `sealgate key create {tmp_path / 'none'}` makes "
+        "the first, and --browser-keys names another directory": rotate(
+            "browser", "--browser-keys", str(tmp_path / "none")
+        ),
         f"{tmp_path} is not a Sealgate data directory": rotate("all", "--data", str(tmp_path)),
         "--session-keys has nothing to do with the passport keys": rotate("passport", *options(directories)),
         "3 is not in the range 10<=x<=86400": rotate("all", "--lead-seconds", "3"),

@@ -203,7 +203,7 @@ def limit_flow(page: Page, shop: Shop) -> None:
     for number in range(_MINTED_PER_MINUTE):
         page.mint(f"Session {number + 1} of {_MINTED_PER_MINUTE} in this minute")
     page.ask("One more is too many; the page can read when to come back", "POST", _MINT, **_LIMITED)
-    operate(page.guide, "The operator takes the limits away", command, shop.data)
+    operate(page.guide, "The operator takes the limits away", f"{command} --reset", shop.data)
 
 
 def state_flow(page: Page, live: Page, shop: Shop) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import click
 
 from tools.demo.guide import SurpriseError
+from tools.demo.stack import ignore_signals
+from tools.demo_browser.page_server import PageServer
 from tools.demo_browser.stage import Stage, example_stage
 
 _PROGRAM: Final = ".venv/bin/sealgate"
 
 
-@click.command(context_settings={"max_content_width": 100})
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -28,19 +31,27 @@ def main(port: int) -> None:
 
     The page trades with an API key that works from its own origin alone. Nothing is left at the end.
     """
-    # Whoever sends it wants the same end.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        server = PageServer(port)
+    except OSError as error:
+        sys.exit(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     print("Starting a stack for the page…", flush=True)
     try:
-        with example_stage(port) as stage:
+        with server, example_stage(server) as stage:
             print(_greeting(stage), flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped; nothing is left behind.")
-    except OSError as error:
-        sys.exit(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}")
     except SurpriseError as surprise:
         sys.exit(str(surprise))
+
+
+def _end(_: int, __: FrameType | None) -> NoReturn:
+    """Ends the block that waits; a second signal would come into its cleaning up."""
+    ignore_signals()
+    raise KeyboardInterrupt
 
 
 def _greeting(stage: Stage) -> str:
@@ -57,8 +68,9 @@ Try this:
   - Stop serving the project, then serve it again:
       {_PROGRAM} project set {stage.project_id} --status SUSPENDED {data}
       {_PROGRAM} project set {stage.project_id} --status ACTIVE {data}
-  - Take browser sessions from it; pages go on reading, and place no more orders:
-      {_PROGRAM} project set {stage.project_id} --modules wallet,trading {data}
+  - Take the module for pages from it, and give it back; without it pages read, and place no orders:
+      {_PROGRAM} project set {stage.project_id} --modules wallet,trading,signing {data}
+      {_PROGRAM} project set {stage.project_id} --modules wallet,trading,browser,signing {data}
 
 The platform: {stage.api} (its description: {stage.api}/docs)
 Ctrl-C stops everything."""

@@ -32,6 +32,11 @@ class Page:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+_NOTHING: Final = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+_NO_PAGE: Final = Page("text/plain", b"There is no such page.\n", _NOTHING)
+_FOREIGN_HOST: Final = Page("text/plain", b"This serves localhost and 127.0.0.1 alone.\n", _NOTHING)
+
+
 def example_pages(api: str, api_key: str) -> dict[str, Page]:
     """The example, with the platform's address and the key that its settings give it."""
     policy = (
@@ -50,6 +55,7 @@ def example_pages(api: str, api_key: str) -> dict[str, Page]:
 class PageServer:
     """Serves what is put into `pages` by path, from a thread of its own, until the block ends.
 
+    Only under its own two names: a page elsewhere whose host was made to lead here would read it all.
     Port 0 is any that is free. Raises OSError when the port is taken.
     """
 
@@ -86,6 +92,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], pages: Mapping[str, Page]) -> None:
         super().__init__(address, _Handler)
         self.pages = pages
+        self.hosts = [[f"{name}:{self.server_port}"] for name in ("localhost", "127.0.0.1")]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,17 +100,32 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answers a page, or that there is none."""
-        page = self.server.pages.get(self.path.partition("?")[0])
-        self.send_response(HTTPStatus.OK if page is not None else HTTPStatus.NOT_FOUND)
-        content = b"" if page is None else page.content
-        headers = {"Content-Length": str(len(content)), "Cache-Control": "no-store"}
-        if page is not None:
-            headers |= {"Content-Type": page.media_type, "X-Content-Type-Options": "nosniff", **page.headers}
+        """Answers a page, that there is none, or that this is not the host that was asked for."""
+        self.wfile.write(self._head())
+
+    def do_HEAD(self) -> None:
+        """Answers what GET would, without the page."""
+        self._head()
+
+    def _head(self) -> bytes:
+        """Sends status and headers; what belongs after them."""
+        status, page = HTTPStatus.OK, self.server.pages.get(self.path.partition("?")[0])
+        if self.headers.get_all("Host") not in self.server.hosts:
+            status, page = HTTPStatus.MISDIRECTED_REQUEST, _FOREIGN_HOST
+        elif page is None:
+            status, page = HTTPStatus.NOT_FOUND, _NO_PAGE
+        self.send_response(status)
+        headers = {
+            "Content-Length": str(len(page.content)),
+            "Content-Type": page.media_type,
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            **page.headers,
+        }
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        return page.content
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Says nothing: what people look at is the page."""

@@ -12,25 +12,30 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tools.demo_browser.chromium import MISSING, PAGE_SECONDS, find_chromium, running
+from tools.demo_browser.page_server import PageServer
 from tools.demo_browser.stage import example_stage
 
 WIDTH: Final = 1100
 
 
 def main() -> None:
-    """Shows the page with an order in the book, as somebody sees it who has just placed one."""
+    """Shows the page with two orders, of which the second was refused until the page had a new session."""
     chromium = find_chromium()
     if chromium is None:
         sys.exit(MISSING)
     with (
         tempfile.TemporaryDirectory(prefix="sealgate-chromium-") as profile,
-        example_stage(0) as stage,
+        PageServer(port=0) as server,
+        example_stage(server) as stage,
         running(chromium, Path(profile)) as browser,
     ):
         browser.get(stage.page)
         _wait_for_status(browser, "Ready.")
         browser.find_element(By.ID, "place").click()
         _wait_for_status(browser, "The order is OPEN.")
+        stage.end_sessions()
+        browser.find_element(By.ID, "place").click()
+        WebDriverWait(browser, PAGE_SECONDS).until(_has_two_orders)
         _fit(browser)
         if not browser.save_screenshot(sys.argv[1]):
             sys.exit(f"cannot write {sys.argv[1]}")
@@ -42,6 +47,11 @@ def _fit(browser: Chrome) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     height = browser.execute_script("return document.documentElement.scrollHeight")
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen | {"height": height})
+
+
+def _has_two_orders(page: Chrome) -> bool:
+    listed = page.find_elements(By.CSS_SELECTOR, "#orders button")
+    return len(listed) == 2 and page.find_element(By.ID, "place").is_enabled()
 
 
 def _wait_for_status(browser: Chrome, text: str) -> None:

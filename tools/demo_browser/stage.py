@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sealgate.client import Sealgate
@@ -15,7 +16,7 @@ from tools.demo_browser.page_server import PageServer, example_pages
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where everything is; nothing of it is a secret."""
+    """Where everything is; nothing of it is a secret. `end_sessions` ends what pages made so far."""
 
     page: str
     elsewhere: str
@@ -23,16 +24,16 @@ class Stage:
     data: Path
     project_id: str
     public_key: str
+    end_sessions: Callable[[], object]
 
 
 @contextmanager
-def example_stage(port: int) -> Iterator[Stage]:
-    """A new stack with its demo account, and the page on `port` of loopback (0: any that is free).
+def example_stage(server: PageServer) -> Iterator[Stage]:
+    """A new stack with its demo account, and the page put on `server`.
 
-    Raises OSError when the port is taken, SurpriseError when the stack does not start.
+    Raises SurpriseError when the stack does not start.
     """
     with (
-        PageServer(port) as server,
         tempfile.TemporaryDirectory(prefix="sealgate-demo-") as scratch,
         own_stack(Path(scratch)) as ready,
         Sealgate(ready["base_url"], project_key=ready["project_api_key"]) as backend,
@@ -48,4 +49,5 @@ def example_stage(port: int) -> Iterator[Stage]:
             data=Path(scratch) / "data",
             project_id=ready["project_id"],
             public_key=key.public_key,
+            end_sessions=partial(backend.expire_all_sessions, account_id=ready["account_id"]),
         )

@@ -1,16 +1,18 @@
-// A web page that trades, with nothing but fetch. Its settings have the platform's address and an API key
+// A web page that trades, with nothing but fetch. settings.json has the platform's address and an API key
 // that lists this page's origin: a key for pages has few scopes, and elsewhere it is refused.
 
 // Refusals after which another session may help.
 const NEEDS_ANOTHER_SESSION = new Set(["SESSION_EXPIRED", "SESSION_INVALID"]);
-const SHOWN_CALLS = 6;
+const SESSION_MILLISECONDS = 3_600_000;
+const SHOWN_CALLS = 7;
 
 const element = (id) => document.getElementById(id);
-const settings = await (await fetch("settings.json")).json();
+let settings = null;
 // In memory alone: it ends with the page, and a script elsewhere finds nothing to copy.
 let session = null;
 let wallet = null;
 let markets = [];
+let book = null;
 const limits = new Map();
 
 class Refusal extends Error {
@@ -20,8 +22,19 @@ class Refusal extends Error {
   }
 }
 
+async function readSettings() {
+  const answer = await fetch("settings.json", { cache: "no-store" }).catch(() => null);
+  const read = answer?.ok ? await answer.json().catch(() => null) : null;
+  if (!/^https?:\/\/[^/]+$/.test(read?.api) || !/^sk_[\w-]+$/.test(read.apiKey)) {
+    throw new Refusal("SETTINGS", "Beside this page has to be a settings.json like settings.example.json.");
+  }
+  element("api").textContent = read.api;
+  return read;
+}
+
 // One request. Answers to it are readable because the key lists this page's origin, refusals too.
 async function call(method, path, { body, headers = {}, open = false } = {}) {
+  settings ??= await readSettings();
   const init = { method, headers: { ...headers } };
   if (!open) init.headers["X-API-KEY"] = settings.apiKey;
   if (body) {
@@ -41,22 +54,35 @@ async function call(method, path, { body, headers = {}, open = false } = {}) {
   if (!error) return response ?? data;
   const wait = answer.headers.get("Retry-After");
   const details = (error.details ?? []).map((detail) => `${detail.path} ${detail.message}`);
-  const after = wait ? [`Try again in ${wait} s.`] : [];
-  throw new Refusal(error.code, [error.message, ...details, ...after].join(" "));
+  const message = wait ? `Wait ${wait} s and try again.` : error.message;
+  throw new Refusal(error.code, [message, ...details].join(" "));
 }
 
 // A session lasts an hour and is not renewed: the page makes another.
 async function mint() {
-  session = await call("POST", "/api/v1/sessions");
-  element("session").textContent = `Ends at ${new Date(session.expiresAt).toLocaleTimeString()}.`;
+  const made = await call("POST", "/api/v1/sessions");
+  // Not what is left until `expiresAt`: a visitor's clock may be wrong.
+  session = { ...made, endsAt: Date.now() + SESSION_MILLISECONDS };
   element("session").dataset.expiresAt = session.expiresAt;
+  showSession();
+}
+
+const isLive = () => session !== null && Date.now() < session.endsAt;
+
+function showSession() {
+  if (!session) return;
+  const minutes = Math.ceil((session.endsAt - Date.now()) / 60_000);
+  const text = isLive() ? `Ends in ${minutes} min.` : "It has ended. The next order makes another.";
+  element("session").textContent = text;
+  element("mint").textContent = isLive() ? "Make another" : "Make a session";
+  element("mint").classList.toggle("plain", isLive());
 }
 
 // What changes something needs a session beside the key.
 async function write(method, path, body) {
   // One key for both attempts: an order that was placed is not placed again.
   const once = method === "POST" ? { "Idempotency-Key": crypto.randomUUID() } : {};
-  if (!session) await mint();
+  if (!isLive()) await mint();
   const attempt = () => {
     const headers = { "X-Session-Token": session.sessionToken, ...once };
     return call(method, path, { body, headers });
@@ -128,7 +154,8 @@ const chosen = () => markets.find((market) => market.condition_id === element("m
 
 async function showBook() {
   const market = chosen();
-  const book = await call("GET", `/api/v1/markets/${market.condition_id}/book`, { open: true });
+  if (!market) return;
+  book = await call("GET", `/api/v1/markets/${market.condition_id}/book`, { open: true });
   const depth = Math.max(book.bids.length, book.asks.length);
   const lines = Array.from({ length: depth }, (_, index) => {
     const [bid, ask] = [book.bids[index], book.asks[index]];
@@ -136,7 +163,16 @@ async function showBook() {
   });
   element("book-outcome").textContent = market.left_outcome;
   rows("book", lines, "Nobody is waiting.");
-  element("price").value ||= short(book.bids[0]?.price ?? "0.5");
+  if (!element("price").value) suggestPrice();
+}
+
+// That of the order's own side of the book. Whoever wants No at 0.3 stands there as an offer of Yes at 0.7.
+function suggestPrice() {
+  const ofLeft = element("token").value === chosen()?.left_token_id;
+  const isWanted = element("side").value === "BUY";
+  const [best] = (ofLeft === isWanted ? book?.bids : book?.asks) ?? [];
+  const price = ofLeft ? best?.price : best && (1 - best.price).toFixed(6);
+  element("price").value = short(price ?? "0.5");
 }
 
 async function showWallet() {
@@ -194,11 +230,12 @@ async function whileBusy(button, action) {
     tell(`${failure.code ?? "Failed"}: ${failure.message}`, true);
   }
   button.disabled = false;
+  // An order needs what the start loads.
+  element("place").textContent = wallet ? "Place the order" : "Try again";
+  element("place").formNoValidate = !wallet;
 }
 
 async function start() {
-  element("origin").textContent = location.origin;
-  element("api").textContent = settings.api;
   markets = (await call("GET", "/api/v1/markets", { open: true })).filter(({ active }) => active);
   const options = markets.map(({ condition_id: value, question }) => make("option", question, { value }));
   element("market").replaceChildren(...options);
@@ -209,6 +246,7 @@ async function start() {
 }
 
 element("market").addEventListener("change", () => whileBusy(element("place"), chooseMarket));
+for (const id of ["token", "side"]) element(id).addEventListener("change", suggestPrice);
 element("mint").addEventListener("click", ({ target }) =>
   whileBusy(target, async () => {
     await mint();
@@ -217,6 +255,8 @@ element("mint").addEventListener("click", ({ target }) =>
 );
 element("order").addEventListener("submit", (event) => {
   event.preventDefault();
-  whileBusy(element("place"), place);
+  whileBusy(element("place"), wallet ? place : start);
 });
+setInterval(showSession, 1000);
+element("origin").textContent = location.origin;
 await whileBusy(element("place"), start);

@@ -7,12 +7,12 @@ from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.ids import Ids, parse_uuid
 from sealgate.keys.v1 import operator_pb2, operator_pb2_grpc
-from services.keys.domain.api_key import Owner
+from services.keys.domain.api_key import KeyState, Owner
 from services.keys.domain.authority import Act, ActorKind
 from services.keys.domain.rights import project_key_rights
 from services.keys.ports import KeyStore
 from services.keys.transport.api_key import Issuer
-from services.keys.transport.limits import checked_limits
+from services.keys.transport.limits import checked_limits, limit_messages
 from services.keys.transport.messages import Context, act_of, named_key
 
 
@@ -43,6 +43,15 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         limits = checked_limits(request.limits)
         await self._store.limit(named_key(request.public_key), limits, self._act())
         return operator_pb2.SetApiKeyLimitsResponse()
+
+    async def GetApiKeyLimits(
+        self, request: operator_pb2.GetApiKeyLimitsRequest, context: Context
+    ) -> operator_pb2.GetApiKeyLimitsResponse:
+        """The limits that `SetApiKeyLimits` could change now: a key that has ended has none."""
+        key = await self._store.resolve(named_key(request.public_key))
+        if key is None or key.state(self._clock.now_ns()) is KeyState.REVOKED:
+            raise SealgateError(Code.API_KEY_NOT_FOUND)
+        return operator_pb2.GetApiKeyLimitsResponse(limits=limit_messages(key.limits))
 
     def _act(self) -> Act:
         return act_of(ActorKind.OPERATOR, "operator", self._clock, self._ids)

@@ -27,7 +27,7 @@ from sealgate.common.v1 import passport_pb2 as sealgate_dot_common_dot_v1_dot_pa
 from sealgate.keys.v1 import api_key_pb2 as sealgate_dot_keys_dot_v1_dot_api__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealgate/keys/v1/operator.proto\x12\x10sealgate.keys.v1\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\x1a\x1esealgate/keys/v1/api_key.proto\"K\n\x19IssueProjectApiKeyRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"M\n\x1aIssueProjectApiKeyResponse\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1e.sealgate.keys.v1.IssuedApiKey\"a\n\x16SetApiKeyLimitsRequest\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\x33\n\x06limits\x18\x02 \x03(\x0b\x32#.sealgate.common.v1.CredentialLimit\"\x19\n\x17SetApiKeyLimitsResponse2\x82\x02\n\x0fOperatorService\x12{\n\x12IssueProjectApiKey\x12+.sealgate.keys.v1.IssueProjectApiKeyRequest\x1a,.sealgate.keys.v1.IssueProjectApiKeyResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12r\n\x0fSetApiKeyLimits\x12(.sealgate.keys.v1.SetApiKeyLimitsRequest\x1a).sealgate.keys.v1.SetApiKeyLimitsResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealgate/keys/v1/operator.proto\x12\x10sealgate.keys.v1\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\x1a\x1esealgate/keys/v1/api_key.proto\"K\n\x19IssueProjectApiKeyRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"M\n\x1aIssueProjectApiKeyResponse\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1e.sealgate.keys.v1.IssuedApiKey\"a\n\x16SetApiKeyLimitsRequest\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\x33\n\x06limits\x18\x02 \x03(\x0b\x32#.sealgate.common.v1.CredentialLimit\"\x19\n\x17SetApiKeyLimitsResponse\",\n\x16GetApiKeyLimitsRequest\x12\x12\n\npublic_key\x18\x01 \x01(\t\"N\n\x17GetApiKeyLimitsResponse\x12\x33\n\x06limits\x18\x01 \x03(\x0b\x32#.sealgate.common.v1.CredentialLimit2\xf6\x02\n\x0fOperatorService\x12{\n\x12IssueProjectApiKey\x12+.sealgate.keys.v1.IssueProjectApiKeyRequest\x1a,.sealgate.keys.v1.IssueProjectApiKeyResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12r\n\x0fSetApiKeyLimits\x12(.sealgate.keys.v1.SetApiKeyLimitsRequest\x1a).sealgate.keys.v1.SetApiKeyLimitsResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x02H\x05\x12r\n\x0fGetApiKeyLimits\x12(.sealgate.keys.v1.GetApiKeyLimitsRequest\x1a).sealgate.keys.v1.GetApiKeyLimitsResponse\"\n\x8a\xe7\x18\x06\x08\x03\x30\x01H\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATORSERVICE'].methods_by_name['IssueProjectApiKey']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
   _globals['_OPERATORSERVICE'].methods_by_name['SetApiKeyLimits']._loaded_options = None
   _globals['_OPERATORSERVICE'].methods_by_name['SetApiKeyLimits']._serialized_options = b'\212\347\030\006\010\0030\002H\005'
+  _globals['_OPERATORSERVICE'].methods_by_name['GetApiKeyLimits']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['GetApiKeyLimits']._serialized_options = b'\212\347\030\006\010\0030\001H\005'
   _globals['_ISSUEPROJECTAPIKEYREQUEST']._serialized_start=158
   _globals['_ISSUEPROJECTAPIKEYREQUEST']._serialized_end=233
   _globals['_ISSUEPROJECTAPIKEYRESPONSE']._serialized_start=235
@@ -46,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETAPIKEYLIMITSREQUEST']._serialized_end=411
   _globals['_SETAPIKEYLIMITSRESPONSE']._serialized_start=413
   _globals['_SETAPIKEYLIMITSRESPONSE']._serialized_end=438
-  _globals['_OPERATORSERVICE']._serialized_start=441
-  _globals['_OPERATORSERVICE']._serialized_end=699
+  _globals['_GETAPIKEYLIMITSREQUEST']._serialized_start=440
+  _globals['_GETAPIKEYLIMITSREQUEST']._serialized_end=484
+  _globals['_GETAPIKEYLIMITSRESPONSE']._serialized_start=486
+  _globals['_GETAPIKEYLIMITSRESPONSE']._serialized_end=564
+  _globals['_OPERATORSERVICE']._serialized_start=567
+  _globals['_OPERATORSERVICE']._serialized_end=941
 # @@protoc_insertion_point(module_scope)

@@ -116,3 +116,49 @@ class SetApiKeyLimitsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetApiKeyLimitsResponse: _TypeAlias = SetApiKeyLimitsResponse  # noqa: Y015
+
+@_typing.final
+class GetApiKeyLimitsRequest(_message.Message):
+    """Whose limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.str
+    """The key, `pk_…`."""
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetApiKeyLimitsRequest: _TypeAlias = GetApiKeyLimitsRequest  # noqa: Y015
+
+@_typing.final
+class GetApiKeyLimitsResponse(_message.Message):
+    """The limits of a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_passport_pb2.CredentialLimit]:
+        """At most one a class; a class that is not named has what is configured for all."""
+
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[_passport_pb2.CredentialLimit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetApiKeyLimitsResponse: _TypeAlias = GetApiKeyLimitsResponse  # noqa: Y015

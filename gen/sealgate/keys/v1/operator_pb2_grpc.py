@@ -45,6 +45,11 @@ class OperatorServiceStub:
                 request_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsRequest.SerializeToString,
                 response_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsResponse.FromString,
                 _registered_method=True)
+        self.GetApiKeyLimits = channel.unary_unary(
+                '/sealgate.keys.v1.OperatorService/GetApiKeyLimits',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.GetApiKeyLimitsRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.GetApiKeyLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -66,6 +71,13 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetApiKeyLimits(self, request, context):
+        """The limits of its own that an API key has, a project's or an account's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +90,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.SetApiKeyLimits,
                     request_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsRequest.FromString,
                     response_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsResponse.SerializeToString,
+            ),
+            'GetApiKeyLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApiKeyLimits,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.GetApiKeyLimitsRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_operator__pb2.GetApiKeyLimitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +152,33 @@ class OperatorService:
             '/sealgate.keys.v1.OperatorService/SetApiKeyLimits',
             sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsRequest.SerializeToString,
             sealgate_dot_keys_dot_v1_dot_operator__pb2.SetApiKeyLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApiKeyLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.OperatorService/GetApiKeyLimits',
+            sealgate_dot_keys_dot_v1_dot_operator__pb2.GetApiKeyLimitsRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_operator__pb2.GetApiKeyLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

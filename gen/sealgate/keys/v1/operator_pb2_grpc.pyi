@@ -22,6 +22,8 @@ class OperatorServiceStub:
     """Gives an API key, a project's or an account's, limits of its own, in the place of
     all that it had. They hold from the next request on.
     """
+    GetApiKeyLimits: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetApiKeyLimitsRequest, _operator_pb2.GetApiKeyLimitsResponse]
+    """The limits of its own that an API key has, a project's or an account's."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """For the people who run the platform."""
@@ -43,5 +45,13 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives an API key, a project's or an account's, limits of its own, in the place of
         all that it had. They hold from the next request on.
         """
+
+    @_abc_1.abstractmethod
+    def GetApiKeyLimits(
+        self,
+        request: _operator_pb2.GetApiKeyLimitsRequest,
+        context: _aio.ServicerContext[_operator_pb2.GetApiKeyLimitsRequest, _abc.Awaitable[_operator_pb2.GetApiKeyLimitsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.GetApiKeyLimitsResponse]:
+        """The limits of its own that an API key has, a project's or an account's."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _aio.Server) -> None: ...
