@@ -34,7 +34,6 @@ from tests.contract.rpc_harness import (
     Issuer,
     Script,
     call,
-    captured_log,
     fixed_ring,
     raw_call,
     refusal,
@@ -48,8 +47,6 @@ from tests.contract.rpc_harness import (
 HEALTH = "/grpc.health.v1.Health/Check"
 SESSION_SERVICE = "sealgate.auth.v1.SessionService"
 OPERATOR_SERVICE = "sealgate.auth.v1.OperatorService"
-REPLACED = "a listener broke and is replaced"
-KEPT_NO_MORE = "a listener is kept no more"
 # As long as a busy machine may take for what takes milliseconds.
 DEADLINE_SECONDS = 30
 # A busy machine may take longer to look at a listener that ends than calls in flight are given by it.
@@ -310,65 +307,16 @@ def test_core_of_grpc_is_silent_when_it_fails(short_directory: Path) -> None:
     assert (ended.stdout, ended.stderr) == ("refused\n", "")
 
 
-@pytest.mark.parametrize("side", ["public", "internal"])
-async def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_text(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, side: str
-) -> None:
-    """One malformed request must not end a listener, nor the calls that it runs."""
-    monkeypatch.setattr("chassis.rpc.listener.DRAIN_SECONDS", PATIENT_DRAIN_SECONDS)
-    entered, leave = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Any, context: Any) -> GetJsonWebKeySetResponse:  # noqa: ANN401
-        entered.set()
-        await leave.wait()
-        return GetJsonWebKeySetResponse()
-
-    harness.script.behaviours[OPEN] = wait
-    channel = getattr(harness, side)
-    in_flight = asyncio.create_task(raw_call(channel, OPEN, timeout=None))
-    await entered.wait()
-    address = harness.public_address if side == "public" else harness.internal_address
-    with captured_log() as lines:
-        for broken_count in range(1, 4):
-            async with stranger(address, {b":path": b"/\xff\xfe/x"}):
-                while [line["message"] for line in lines()].count(REPLACED) < broken_count:
-                    await until_serving(address)
-                await until_serving(address)
-    leave.set()
-    assert await in_flight == b""
-    assert await call(channel, OPEN) == b""
-
-
-async def test_listener_that_cannot_be_replaced_tells_of_it(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What ends its keeper is in the log when it happens, without its text; the server still stops."""
-
-    def fail(address: str) -> None:
-        raise RuntimeError("PLANTED")
-
-    monkeypatch.setattr("chassis.rpc.listener._refuse_live_socket", fail)
-    with captured_log() as lines:
-        async with stranger(harness.public_address, {b":path": b"/\xff\xfe/x"}):
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while KEPT_NO_MORE not in [line["message"] for line in lines()]:
-                    await call(harness.internal, OPEN)
-    assert "RuntimeError" in str(lines())
-    assert "PLANTED" not in str(lines())
-
-
-async def until_serving(address: str) -> None:
-    """Returns when a new connection's call is answered."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            channel = open_channel(address)
-            try:
-                await health_of(channel, wait=True)
-            except grpc.aio.AioRpcError:
-                continue  # the connection was to the server that just broke
-            finally:
-                await channel.close()
-            return
+def test_listener_goes_on_serving_when_a_stranger_sends_a_path_that_is_no_text() -> None:
+    """In a process of its own: what grpc leaves of servers that broke can end one with many other tests."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n0", str(Path(__file__).with_name("broken_listeners.py"))],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert (ended.returncode, "3 passed" in ended.stdout) == (0, True), ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("path", [b"", b"/", b"//", b"*", b"/a", b"/%ff/%fe", b"/a/b/c", b"/\x00/\x01"])
