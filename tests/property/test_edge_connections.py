@@ -27,7 +27,6 @@ def hurry(document: dict[str, Any]) -> None:
 def hurried_edge(short_directory: Path) -> Iterator[RunningEdge]:
     """An edge that is soon tired of waiting for bytes, and of work."""
     directory = short_directory / "edge-hurried"
-    directory.mkdir()
     with running_edge(directory, hurry) as running:
         yield running
 
@@ -36,7 +35,6 @@ def hurried_edge(short_directory: Path) -> Iterator[RunningEdge]:
 def edge(short_directory: Path) -> Iterator[RunningEdge]:
     """An edge as it is."""
     directory = short_directory / "edge-property"
-    directory.mkdir()
     with running_edge(directory) as running:
         yield running
 
