@@ -12,18 +12,14 @@ from chassis.rpc.context import current
 OPAQUE_ORIGIN: Final = "null"
 
 
-def is_listed(origin: str, origins: Collection[str]) -> bool:
-    """Whether `origin` is one of `origins`, compared byte for byte; an opaque one never is."""
-    return origin != OPAQUE_ORIGIN and origin in origins
-
-
 def let_page_read(origin: str | None, origins: Collection[str]) -> bool:
     """Whether the request comes from a page among `origins`, which then may read its answer.
 
     To be asked as soon as it is known whose credential was shown: a page also reads why it is refused.
-    Nobody else learns what is in `origins`, because browsers keep such answers from their pages.
+    Compared byte for byte; an opaque origin is never listed. Nobody else learns what is in `origins`,
+    because browsers keep such answers from their pages.
     """
-    if origin is None or not is_listed(origin, origins):
+    if origin is None or origin == OPAQUE_ORIGIN or origin not in origins:
         return False
     current().answer_headers[metadata.ALLOW_ORIGIN] = origin
     return True
