@@ -114,9 +114,20 @@ def hold(
 class Caller:
     """Calls a client of either kind from asyncio, and remembers what it called."""
 
+    opened: Final[list[Caller]] = []
+    """All that were made, for `close_clients`."""
+
     def __init__(self, client: AsyncSealgate | Sealgate, called: set[str] | None = None) -> None:
         self.client = client
         self.called: set[str] = set() if called is None else called
+        self.opened.append(self)
+
+    async def close(self) -> None:
+        """Ends the client's connections, also those that are ended already."""
+        if isinstance(self.client, AsyncSealgate):
+            await self.client.aclose()
+        else:
+            self.client.close()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as many types as there are methods
         method = getattr(self.client, name)
@@ -141,6 +152,12 @@ class Caller:
 
     def with_signer(self, signer: Signer) -> Caller:
         return Caller(self.client.with_signer(signer), self.called)
+
+
+async def close_clients() -> None:
+    """Closes what a test opened: a socket that it left would fail whichever test runs when it is found."""
+    while Caller.opened:
+        await Caller.opened.pop().close()
 
 
 def _complete(method: Callable[..., Any], arguments: dict[str, object]) -> Any:  # noqa: ANN401 - the same

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from tests.cluster import Cluster
@@ -19,3 +21,13 @@ async def world(cluster: Cluster) -> World:
 def caller(cluster: Cluster, request: pytest.FixtureRequest) -> Caller:
     """Every test that takes it runs over both transports."""
     return Caller(cluster, request.param)
+
+
+@pytest.fixture
+async def closing_clients() -> AsyncIterator[None]:
+    """The client's connections end with the test, also when it fails."""
+    # Imported here, so that only tests of the client pay for it.
+    from tests.client_support import close_clients
+
+    yield
+    await close_clients()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 import httpx
 import pytest
 
-from chassis.testing.fakes import START_NS
 from sealgate.client import (
     AccountStatus,
     AmountUnits,
@@ -52,6 +51,8 @@ from tests.client_support import (
 )
 from tests.cluster import Cluster, Tenant
 
+pytestmark = pytest.mark.usefixtures("closing_clients")
+
 ROUTES: Final = {value.name for value in vars(operations).values() if isinstance(value, Operation)}
 KINDS: Final = [pytest.param(AsyncSealgate, id="async"), pytest.param(Sealgate, id="sync")]
 Kind = type[AsyncSealgate] | type[Sealgate]
@@ -69,19 +70,11 @@ def caller(kind: Kind, url: str, machine: Machine | None = None, **credential: A
     return Caller(kind(url, machine=machine or StillMachine(), **credential))
 
 
-async def close(calls: Caller) -> None:
-    client = calls.client
-    if isinstance(client, AsyncSealgate):
-        await client.aclose()
-    else:
-        client.close()
-
-
-async def walk_project(backend: Caller) -> None:
+async def walk_project(backend: Caller, created_at: datetime) -> None:
     """What a customer's backend does with its own project."""
     project = await backend.get_project()
     assert project.status is ProjectStatus.ACTIVE
-    assert project.created_at == datetime.fromtimestamp(START_NS // 10**9, UTC)
+    assert project.created_at == created_at
     policy = SessionPolicy(idle_timeout_seconds=600, absolute_cap_seconds=3600)
     changed = await backend.update_project(
         name="Renamed", allowed_origins=["https://shop.example"], session_policy=policy
@@ -226,13 +219,15 @@ async def test_every_call_works_against_the_platform(cluster: Cluster, kind: Kin
     """Each method of the client is called once at least and means what its model says."""
     _, project_key = await cluster.project()
     backend = caller(kind, address(cluster), project_key=project_key)
-    await walk_project(backend)
+    # Its time as it is now: other tests of the same platform move it.
+    now = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cluster.clock.now_ns() // 1000)
+    await walk_project(backend, now)
     account_id = await walk_accounts(backend)
     user = await walk_keys(backend, account_id)
     wallet_id = await walk_wallets(cluster, user)
     await walk_trading(cluster, user, wallet_id)
     assert {name for name in user.called if not name.startswith("iter_")} == ROUTES - SIGNING_CALLS
-    await close(backend)
+    await backend.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -253,14 +248,14 @@ async def test_call_over_a_bad_line_works_once(
         backend = caller(kind, url, machine, project_key=tenant.project_key)
         account = await backend.create_account(metadata={"name": "Ada"})
         facts = backend.client.last_answer
-        await close(backend)
+        await backend.close()
     assert machine.pauses == pytest.approx(pauses)
     assert facts.attempts_count == len(fates)
     assert facts.idempotent_replayed is (SWALLOW in fates)
     direct = caller(kind, address(cluster), project_key=tenant.project_key)
     accounts = await direct.list_accounts()
     assert [item.account_id for item in accounts] == [tenant.account_id, account.account_id]
-    await close(direct)
+    await direct.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -274,7 +269,7 @@ async def test_secret_of_a_lost_answer_is_said_to_be_omitted(
         assert key.secret_key is None
         assert backend.client.last_answer.idempotent_omitted == ("secret_key",)
         assert len(await backend.list_account_api_keys(account_id=tenant.account_id)) == 1
-        await close(backend)
+        await backend.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -287,7 +282,7 @@ async def test_deletion_whose_answer_was_lost_is_said_to_be_doubtful(
         backend = caller(kind, url, project_key=tenant.project_key)
         with pytest.raises(SealgateError) as raised:
             await backend.delete_account_api_key(account_id=tenant.account_id, public_key=key["public_key"])
-        await close(backend)
+        await backend.close()
     assert raised.value.code == "API_KEY_NOT_FOUND"
     assert raised.value.maybe_done
 
@@ -300,19 +295,19 @@ async def test_call_fails_by_name_when_nobody_answers(cluster: Cluster, kind: Ki
         with pytest.raises(TransportError) as raised:
             await calls.list_markets()
         assert raised.value.facts.attempts_count == 3
-        await close(calls)
+        await calls.close()
     calls = caller(kind, url)
     with pytest.raises(TransportError, match="ConnectError") as raised:
         await calls.list_markets()
     assert not raised.value.maybe_done
-    await close(calls)
+    await calls.close()
     async with bad_line(port(cluster), SEND_AWAY) as url:
         calls = caller(kind, url)
         with pytest.raises(SealgateError) as refused:
             await calls.get_json_web_key_set(timeout_seconds=10.0)
         assert (refused.value.code, refused.value.facts.attempts_count) == ("OVERLOADED", 2)
         assert not isinstance(refused.value, Unavailable)
-        await close(calls)
+        await calls.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -329,7 +324,7 @@ async def test_call_ends_in_time_when_the_answer_does_not_come(kind: Kind) -> No
     assert raised.value.maybe_done
     for writer in heard:
         writer.close()
-    await close(calls)
+    await calls.close()
     server.close()
     await server.wait_closed()
 
@@ -354,7 +349,7 @@ async def test_call_ends_in_time_when_the_answer_does_not_end(kind: Kind) -> Non
         with pytest.raises(TransportError, match="Timeout") as raised:
             await calls.list_markets()
         assert raised.value.maybe_done
-        await close(calls)
+        await calls.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -378,7 +373,7 @@ async def test_answer_without_end_is_not_taken_in(kind: Kind, status: bytes) -> 
         calls = caller(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises(UnexpectedAnswerError):
             await calls.list_markets()
-        await close(calls)
+        await calls.close()
     assert sent_bytes < 2**27
 
 
@@ -398,7 +393,7 @@ async def test_packed_answer_is_not_unpacked(kind: Kind) -> None:
         calls = caller(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises(UnexpectedAnswerError):
             await calls.list_markets()
-        await close(calls)
+        await calls.close()
     [request] = asked
     assert b"accept-encoding: identity\r\n" in request.lower()
 
@@ -417,7 +412,7 @@ async def test_redirect_is_not_followed(kind: Kind) -> None:
         calls = caller(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises(SealgateError, match="307"):
             await calls.list_markets()
-        await close(calls)
+        await calls.close()
     assert len(asked) == 1
 
 

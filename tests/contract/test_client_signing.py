@@ -39,6 +39,8 @@ from tests.cluster import AUDIENCE, Cluster
 from tests.platform_support import private_cluster
 from tests.signing_support import new_pair
 
+pytestmark = pytest.mark.usefixtures("closing_clients")
+
 KINDS: Final = [pytest.param(AsyncSealgate, id="async"), pytest.param(Sealgate, id="sync")]
 Kind = type[AsyncSealgate] | type[Sealgate]
 ROUTES: Final = {value.name for value in vars(signed_operations).values() if isinstance(value, Operation)}
@@ -99,14 +101,7 @@ class Owner:
         return made.raise_for_status()
 
     async def close(self) -> None:
-        await close(self.reader)
-
-
-async def close(calls: Caller) -> None:
-    if isinstance(calls.client, AsyncSealgate):
-        await calls.client.aclose()
-    else:
-        calls.client.close()
+        await self.reader.close()
 
 
 async def owner_of(
@@ -278,7 +273,7 @@ async def test_signed_call_over_a_bad_line_works_once(cluster: Cluster, kind: Ki
         calls = Caller(kind(url, machine=machine_of(cluster)))
         trader = calls.with_signer(signer(owner.session_key, owner.account_id))
         placed = await trader.submit_place_order(**fields)
-        await close(calls)
+        await calls.close()
         assert trader.client.last_answer.attempts_count == len(fates)
     assert placed.raise_for_status().status == RequestStatus.COMPLETED
     assert (placed.original is not None) is (SWALLOW in fates)
@@ -295,7 +290,7 @@ async def test_secret_of_a_lost_answer_is_gone(cluster: Cluster, kind: Kind) -> 
         calls = Caller(kind(url, machine=machine_of(cluster)))
         holder = calls.with_signer(signer(owner.session_key, owner.account_id))
         made = await holder.create_device_key(name="phone")
-        await close(calls)
+        await calls.close()
     assert made.raise_for_status().secret_key is None
     assert made.device_key.name == "phone"
     await owner.close()
