@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 from chassis.errors import SealgateError
@@ -9,10 +10,12 @@ from chassis.ratelimit import Claim, Limit, RateLimiter
 from chassis.rpc.limiting import rate_limited
 
 _UNAUTHENTICATED: Final = 401
+# What one customer of a network has of IPv6 (RFC 6177), so that a new address costs him nothing.
+_IPV6_PREFIX_BITS: Final = 64
 
 
 class BadCredentials:
-    """Counts refusals by client address in an exact moving window.
+    """Counts refusals by client address in an exact moving window, by its network of 64 bits for IPv6.
 
     It only ever turns one refusal into another: a good credential is never counted and never refused,
     so that nobody can lock out those who share an address with him.
@@ -31,7 +34,20 @@ class BadCredentials:
         if refusal.row.http_status != _UNAUTHENTICATED or not client_address:
             return refusal
         try:
-            taken, standings = await self._limiter.take([Claim(self._limit, client_address)])
+            taken, standings = await self._limiter.take([Claim(self._limit, _holder(client_address))])
         except SealgateError as unavailable:
             return unavailable
         return refusal if taken else rate_limited(standings)
+
+
+def _holder(client_address: str) -> str:
+    """Who answers for an address: itself, or all who share its first half for IPv6."""
+    try:
+        address = ipaddress.ip_address(client_address)
+    except ValueError:
+        return client_address
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), _IPV6_PREFIX_BITS), strict=False))

@@ -40,6 +40,26 @@ async def test_refusal_of_a_good_credential_stays_as_it_is(clock: FakeClock, cod
     assert await bad_credentials.answer(refusal, ADDRESS) is refusal
 
 
+@pytest.mark.parametrize(
+    ("address", "other", "is_same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ],
+)
+async def test_addresses_of_one_network_of_ipv6_share_a_count(
+    clock: FakeClock, address: str, other: str, *, is_same: bool
+) -> None:
+    """Whoever has a network of 64 bits has as many addresses as he likes, and still one count."""
+    bad_credentials = BadCredentials(1, ProcessRateLimiter(clock))
+    assert await answers(bad_credentials, 1, address) == [Code.SESSION_INVALID]
+    expected = Code.RATE_LIMITED if is_same else Code.SESSION_INVALID
+    assert await answers(bad_credentials, 1, other) == [expected]
+
+
 async def test_caller_without_an_address_is_not_counted(clock: FakeClock) -> None:
     """One without a network address is a process of our own machine."""
     assert await answers(BadCredentials(1, ProcessRateLimiter(clock)), 5, "") == [Code.SESSION_INVALID] * 5
