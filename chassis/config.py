@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -50,6 +51,19 @@ class TlsConfig(StrictModel):
 
     certificate_file: Path
     key_file: Path
+
+    def check(self) -> None:
+        """Raises ConfigError unless both files can be read and belong together."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # The empty password is for a key that has one: nobody is at hand to be asked for it.
+            context.load_cert_chain(self.certificate_file, self.key_file, password="")
+        except OSError:
+            raise ConfigError(
+                str(self.certificate_file),
+                f"cannot be used with the key {self.key_file}; both are PEM, without a password, and belong"
+                " together",
+            ) from None
 
 
 class ListenerConfig(StrictModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -114,7 +113,9 @@ class MetricsServer:
 
     def _server_config(self) -> uvicorn.Config:
         tls = self._config.tls
-        config = uvicorn.Config(
+        if tls is not None:
+            tls.check()
+        return uvicorn.Config(
             self._answer,
             interface="asgi3",
             # Unlike uvicorn's other one it bounds the size of a head.
@@ -132,13 +133,6 @@ class MetricsServer:
             ssl_certfile=None if tls is None else tls.certificate_file,
             ssl_keyfile=None if tls is None else tls.key_file,
         )
-        try:
-            config.load()
-        except (OSError, ssl.SSLError):
-            raise ConfigError(
-                self._config.address, "the metrics' certificate or key cannot be used"
-            ) from None
-        return config
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  (ASGI)
         del receive

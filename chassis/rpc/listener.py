@@ -139,10 +139,16 @@ def _refuse_live_socket(address: str) -> None:
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: TlsConfig | None) -> int:
+    credentials = None if tls is None else _credentials(tls)
     try:
-        if tls is not None:
-            pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
-            return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
-        return server.add_insecure_port(address)
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
     except (RuntimeError, OSError):
         raise ConfigError(address, "cannot listen here; is the address taken?") from None
+
+
+def _credentials(tls: TlsConfig) -> grpc.ServerCredentials:
+    # The core of gRPC says of a bad certificate only that it could not listen.
+    tls.check()
+    return grpc.ssl_server_credentials([(tls.key_file.read_bytes(), tls.certificate_file.read_bytes())])

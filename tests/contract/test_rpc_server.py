@@ -18,7 +18,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from chassis.clock import SystemClock
-from chassis.config import ConfigError
+from chassis.config import ConfigError, ListenerConfig
 from chassis.errors import Code
 from chassis.identity import PassportVerifier
 from chassis.ids import SystemIds
@@ -27,6 +27,7 @@ from chassis.rpc.errors import error_from_rpc
 from chassis.rpc.server import RpcServer
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.auth.v1.identity_pb2 import GetJsonWebKeySetResponse
+from tests.certificates import NAME, Certificates
 from tests.contract.rpc_harness import (
     AUDIENCE,
     OPEN,
@@ -61,12 +62,18 @@ async def harness(clock: FakeClock, ids: CountingIds, short_directory: Path) -> 
 
 
 def make_server(
-    directory: Path, public_address: str = "127.0.0.1:0", internal: str | None = None
+    directory: Path,
+    public_address: str = "127.0.0.1:0",
+    internal: str | None = None,
+    tls: dict[str, str] | None = None,
 ) -> RpcServer:
     """A server that is not started."""
     clock = SystemClock()
     issuer = Issuer(clock, fixed_ring())
     config = service_config(directory, public_address)
+    if tls is not None:
+        public = ListenerConfig.model_validate({"address": public_address, "tls": tls})
+        config = config.model_copy(update={"public": public})
     if internal is not None:
         config = config.model_copy(update={"internal": internal})
     return RpcServer(
@@ -263,24 +270,54 @@ async def test_start_says_which_address_when_the_socket_cannot_be_made(
     assert raised.value.path == address
 
 
-async def test_start_refuses_a_listener_when_its_certificate_is_missing(short_directory: Path) -> None:
-    """TLS that cannot be had is an error, never plain text instead."""
-    server = make_server(short_directory)
-    tls = {"certificate_file": short_directory / "none.pem", "key_file": short_directory / "none.key"}
-    config = service_config(short_directory).model_dump() | {"public": {"address": "127.0.0.1:0", "tls": tls}}
-    clock = SystemClock()
-    issuer = Issuer(clock, fixed_ring())
-    server = RpcServer(
-        type(service_config(short_directory)).model_validate(config),
-        scripted_services(Script()),
-        clock=clock,
-        ids=SystemIds(clock),
-        verifier=PassportVerifier(AUDIENCE, clock, issuer.public_keys),
-        exchanger=issuer,
-        closers=(),
-    )
-    with pytest.raises(ConfigError):
-        await server.start()
+@pytest.mark.parametrize("spoilt", ["missing chain", "missing key", "no chain", "no key", "key of another"])
+async def test_start_refuses_a_listener_whose_certificate_cannot_be_used(
+    tmp_path: Path, short_directory: Path, spoilt: str
+) -> None:
+    """TLS that cannot be had is an error that names the files, never plain text instead."""
+    certificates = Certificates(tmp_path)
+    file = certificates.key if "key" in spoilt else certificates.chain
+    if spoilt == "key of another":
+        (tmp_path / "other").mkdir()
+        file.write_bytes(Certificates(tmp_path / "other").key.read_bytes())
+    elif spoilt.startswith("missing"):
+        file.unlink()
+    else:
+        file.write_text("no PEM")
+    with pytest.raises(ConfigError) as raised:
+        await make_server(short_directory, tls=certificates.tls()).start()
+    assert raised.value.path == str(certificates.chain)
+    assert str(certificates.key) in raised.value.message
+
+
+async def test_public_listener_with_a_certificate_speaks_tls_alone(
+    tmp_path: Path, short_directory: Path
+) -> None:
+    """Who knows its root is answered; plain text is not, nor is it talked to by who knows another root."""
+    certificates = Certificates(tmp_path)
+    (tmp_path / "other").mkdir()
+    stranger_root = Certificates(tmp_path / "other").root
+    server = make_server(short_directory, tls=certificates.tls())
+    await server.start()
+    try:
+        target = f"{NAME}:{server.public_port}"
+        async with grpc.aio.secure_channel(target, trusting(certificates.root)) as channel:
+            assert await health_of(channel, wait=True) == HealthCheckResponse.SERVING
+        for wrong in (
+            grpc.aio.secure_channel(target, trusting(stranger_root)),
+            grpc.aio.insecure_channel(target),
+        ):
+            async with wrong as channel:
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await health_of(channel)
+                assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        await server.stop()
+
+
+def trusting(root: Path) -> grpc.ChannelCredentials:
+    """Of a caller who knows this root alone."""
+    return grpc.ssl_channel_credentials(root.read_bytes())
 
 
 def test_core_of_grpc_is_silent_when_it_fails(short_directory: Path) -> None:

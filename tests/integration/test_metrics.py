@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from chassis.limits import METRICS_CONNECTIONS_COUNT
 from chassis.metrics import MetricsServer, StoreCollector
 from chassis.ratelimit import Claim, Limit
 from chassis.shared_limits import SharedRateLimiter
+from tests.certificates import NAME, Certificates
 from tests.store_server import store_server
 
 LOOPBACK = ListenerConfig(address="127.0.0.1:0")
@@ -156,7 +159,24 @@ async def test_whole_head_in_two_parts_is_answered_and_more_than_one_request() -
         await server.stop()
 
 
-async def test_taken_address_and_missing_certificate_stop_the_start(tmp_path: object) -> None:
+async def test_metrics_beyond_loopback_speak_tls_alone(tmp_path: Path) -> None:
+    """With the certificate that is named; plain text gets no answer."""
+    certificates = Certificates(tmp_path)
+    config = ListenerConfig.model_validate({"address": "0.0.0.0:0", "tls": certificates.tls()})
+    server = MetricsServer(config, [])
+    await server.start()
+    try:
+        context = ssl.create_default_context(cafile=certificates.root)
+        async with httpx.AsyncClient(verify=context) as http:
+            answer = await http.get(f"https://{NAME}:{server.port}/metrics")
+        assert "process_resident_memory_bytes" in answer.text
+        with pytest.raises(httpx.RemoteProtocolError):
+            await fetch(server)
+    finally:
+        await server.stop()
+
+
+async def test_taken_address_and_missing_certificate_stop_the_start(tmp_path: Path) -> None:
     """With what is wrong, and nothing is served."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = ListenerConfig(address=f"127.0.0.1:{other.getsockname()[1]}")
@@ -164,5 +184,5 @@ async def test_taken_address_and_missing_certificate_stop_the_start(tmp_path: ob
             await MetricsServer(taken, []).start()
     tls = {"certificate_file": f"{tmp_path}/none.pem", "key_file": f"{tmp_path}/none.key"}
     missing = ListenerConfig.model_validate({"address": "0.0.0.0:0", "tls": tls})
-    with pytest.raises(ConfigError, match="certificate or key"):
+    with pytest.raises(ConfigError, match=r"none\.key"):
         await MetricsServer(missing, []).start()

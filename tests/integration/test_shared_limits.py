@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from chassis.ratelimit import Claim, Limit, RateLimiter
 from chassis.rpc import context as request_context
 from chassis.shared_limits import SharedRateLimiter
 from chassis.testing.fakes import CountingIds, FakeClock
+from tests.certificates import NAME, Certificates
 from tests.store_server import StoreServer, store_server
 from tests.store_time import follow_clock
 
@@ -177,6 +179,51 @@ async def test_user_needs_the_rights_that_the_page_names(store: StoreServer, clo
         assert [await taken(one, reads(1)) for _ in range(2)] == [True, False]
         await one.watch()
         assert (one.is_store_up, one.decisions_without_store_count) == (True, 0)
+
+
+@asynccontextmanager
+async def behind_tls(store: StoreServer, certificates: Certificates) -> AsyncIterator[int]:
+    """The store behind a port that speaks TLS; the wheel's server does not by itself."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(2**16):
+            writer.write(data)
+        writer.close()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        store_reader, store_writer = await asyncio.open_connection("127.0.0.1", store.port)
+        await asyncio.gather(carry(reader, store_writer), carry(store_reader, writer))
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.chain, certificates.key)
+    async with await asyncio.start_server(join, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
+async def test_store_is_asked_over_tls_when_its_certificate_holds(
+    store: StoreServer,
+    clock: FakeClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+) -> None:
+    """By the system's roots, or those of SSL_CERT_FILE; one of another root, or for another name, is away."""
+    certificates = Certificates(tmp_path)
+    async with behind_tls(store, certificates) as port:
+        url = f"{scheme}://{NAME}:{port}/0"
+        async with limiter(store, clock, url=url) as stranger:
+            await stranger.watch()
+            assert not stranger.is_store_up
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.root))
+        async with limiter(store, clock, url=url) as one:
+            assert [await taken(one, reads(1)) for _ in range(2)] == [True, False]
+            await one.watch()
+            assert (one.is_store_up, one.decisions_without_store_count) == (True, 0)
+        async with limiter(store, clock, url=url.replace(NAME, "127.0.0.1")) as other_name:
+            await other_name.watch()
+            assert not other_name.is_store_up
 
 
 @pytest.mark.usefixtures("patience")
