@@ -42,7 +42,8 @@ bench: $(INSTALLED) ## Measure a stack of its own beside what it could do at bes
 	@$(BIN)/python -m tools.bench $(BENCH_ARGS)
 
 test: $(INSTALLED) ## Run all tests
-	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(TEST_ARGS)
+	@# A worker that dies ends the run: with a new one in its place it would wait for ever.
+	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --max-worker-restart 0 --dist loadgroup $(TEST_ARGS)
 
 browser: ## Install Debian's Chromium and its driver where there is none (needs root)
 	@tools/browser.sh

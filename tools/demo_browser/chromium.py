@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ _FLAGS: Final = (
     "--disable-sync",
     # In containers it is often too small for a page's memory.
     "--disable-dev-shm-usage",
+    # It wants a user that is not root and namespaces that containers do not give; the pages are our own.
+    "--no-sandbox",
 )
 
 
@@ -53,9 +54,6 @@ def running(chromium: Chromium, profile: Path) -> Iterator[Chrome]:
     options.binary_location = chromium.browser
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    if os.geteuid() == 0:
-        # Its sandbox wants a user of its own, which root is not.
-        options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # Told where the driver is, Selenium looks for none elsewhere.
     browser = Chrome(options=options, service=ChromeService(executable_path=chromium.driver))
