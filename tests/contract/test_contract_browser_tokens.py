@@ -29,9 +29,9 @@ async def cluster(template_databases: TemplateDatabases, short_directory: Path) 
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def page(cluster: Cluster) -> Page:
-    """A page whose token the tests take apart; nothing of it changes."""
+    """A page whose token the tests take apart."""
     return await make_page(await make_world(cluster))
 
 

@@ -120,7 +120,7 @@ async def test_key_whose_request_still_runs_is_refused_by_name(world: World) -> 
 
 
 async def test_fifty_repeats_at_once_have_one_effect(world: World) -> None:
-    """Each gets the one answer or REQUEST_IN_PROGRESS, over both ways in; none does it again."""
+    """Each gets the one answer or is told to come again, over both ways in; none does it again."""
     headers = {**named("k"), "x_api_key": world.secret_key}
     pairs = [("x-api-key", world.secret_key), (KEY, "k")]
 
@@ -136,7 +136,9 @@ async def test_fifty_repeats_at_once_have_one_effect(world: World) -> None:
     works = [over_rest() if number % 2 else over_grpc() for number in range(REPEATS_COUNT)]
     answers = Counter(await asyncio.gather(*works))
     assert answers[("OK", False)] == 1
-    assert answers.keys() <= {("OK", False), ("OK", True), ("REQUEST_IN_PROGRESS", False)}, answers
+    # UNAVAILABLE is said to whom a busy machine has no connection to its database for.
+    again = {("REQUEST_IN_PROGRESS", False), ("UNAVAILABLE", False)}
+    assert answers.keys() <= {("OK", False), ("OK", True), *again}, answers
     assert await over_rest() == ("OK", True)
     wallets = good(await world.by_key("GET", "/api/v1/wallets"))
     assert [wallet["name"] for wallet in wallets].count("Once") == 1
