@@ -57,8 +57,10 @@ class Platform:
         signer = signer_of(self.key_file, self.account, self.audience)
         try:
             client = Sealgate(self.url, signer=signer, http=http, retry=policy)
-            named = signer.audience or client.audience
-            return _explained(client, named, ask)
+        except ValueError as error:
+            raise CommandRefused(f"--url: {error}") from None
+        try:
+            return _explained(client, signer.audience or client.audience, ask)
         except ValueError as error:
             raise CommandRefused(str(error)) from None
 

@@ -75,7 +75,11 @@ def market() -> None:
     show_default=True,
     help="Fee of the order that came, in hundredths of a percent.",
 )
-@click.option("--ends-at", type=MomentType(), help="When it is to be decided; shown, and enforced by nobody.")
+@click.option(
+    "--ends-at",
+    type=MomentType(),
+    help="When it is to be decided, such as 2027-01-31T12:00:00Z; shown, and enforced by nobody.",
+)
 @data_option
 def create(data: Path, ends_at: datetime | None, **fields: Any) -> None:  # noqa: ANN401 - click's own
     """Make a market: a question, and two tokens of which one will pay 1 USDC.

@@ -32,7 +32,21 @@ def complain(line: str) -> None:
 
 
 def say(line: str = "") -> None:
-    """One line on stdout; a reader that has gone away is no reason to stop."""
+    """One line on stdout; a reader that has gone away is no reason to stop, any other loss of the line is."""
+    try:
+        click.echo(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        # Whoever calls may have done its work already: a key that is shown once is then lost.
+        raise CommandRefused(
+            f"cannot write to stdout ({error.strerror}), and some of the answer is lost"
+        ) from None
+
+
+def mention(line: str) -> None:
+    """One line on stdout that nobody depends on: what it tells of goes on without it."""
     with contextlib.suppress(OSError):
         click.echo(line)
         sys.stdout.flush()

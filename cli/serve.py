@@ -29,7 +29,8 @@ PROCESSES = ("auth", "keys", "wallet", "edge")
 def serve(name: str, config_file: Path, rate_limit_store: str | None) -> None:
     """Run one process of the platform until SIGTERM, which drains it.
 
-    A rate limit store that is given takes the place of the one in the configuration; the edge takes none.
+    A rate limit store that is given takes the place of the one in the configuration. The edge counts nothing:
+    it refuses the option and passes the variable over.
 
     Logs are JSON lines on stderr.
     """

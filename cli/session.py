@@ -45,7 +45,7 @@ def _at_platform(command: _Command) -> _Command:
         show_envvar=True,
         help="The deployment's name, where it is not the host (and port) of the URL.",
     )
-    return url(key_option(account_option(audience(command))))
+    return url(key_option(account_option(audience(command)), "the master key"))
 
 
 @click.group(cls=TaughtGroup, sections={"From a key to a session": _SCRIPT})

@@ -69,7 +69,7 @@ class UuidType(click.ParamType[uuid.UUID]):
             self.fail(f"{value!r} is no UUID", param, ctx)
 
 
-def key_option(command: _Command) -> _Command:
+def key_option(command: _Command, whose: str = "the private key") -> _Command:
     """The file of a private key, which is never given on the command line itself."""
     option = click.option(
         "--key",
@@ -78,7 +78,7 @@ def key_option(command: _Command) -> _Command:
         envvar="SEALGATE_KEY_FILE",
         show_envvar=True,
         type=click.Path(path_type=Path, dir_okay=False),
-        help="File of the private key, as `sealgate key generate` makes it; only its owner may read it.",
+        help=f"File of {whose}, as `sealgate key generate` makes it; only its owner may read it.",
     )
     return option(command)
 

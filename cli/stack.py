@@ -17,7 +17,7 @@ from cli.data_directory import DataDirectory, DataDirectoryError, write_atomical
 from cli.database_names import database_name, service_role
 from cli.demo import Demo
 from cli.network import Address, bind_or_none
-from cli.output import CommandFailed, CommandRefused, complain, say
+from cli.output import CommandFailed, CommandRefused, complain, mention
 from cli.programs import PostgresProgram, ProgramError, ServiceProgram
 from cli.readiness import http_status, last_message, wait_for_socket, wait_until_ready
 from cli.stack_config import (
@@ -56,7 +56,7 @@ class Stack:
         self._ports: Mapping[str, int] = {}
         self._seeded = Seeded()
         self._ready = False
-        self._supervisor = Supervisor(self._clock, say, self._write_ready_file)
+        self._supervisor = Supervisor(self._clock, mention, self._write_ready_file)
         self._stop_signals = 0
         self._stop = asyncio.Event()
 
@@ -95,7 +95,7 @@ class Stack:
     def _on_signal(self) -> None:
         self._stop_signals += 1
         if self._stop_signals == 1:
-            say("Stopping; once more to stop at once.")
+            mention("Stopping; once more to stop at once.")
             self._stop.set()
         else:
             self._supervisor.kill()
@@ -140,7 +140,7 @@ class Stack:
             return Address(asked.host, listener.getsockname()[1])
 
     async def _bring_up(self) -> None:
-        say(f"Starting Sealgate in {self._data.root}")
+        mention(f"Starting Sealgate in {self._data.root}")
         postgres = EmbeddedPostgres(self._data.postgres, self._data.postgres_sockets)
         try:
             make_signing_keys(self._data, self._clock, self._ids)
@@ -254,11 +254,11 @@ class Stack:
         from cli.greeting import greeting
 
         grpc_addresses = {name: str(Address("127.0.0.1", self._ports[name])) for name in SERVICES}
-        say(greeting(f"http://{self._http}", grpc_addresses, self._seeded, self._data, seconds))
+        mention(greeting(f"http://{self._http}", grpc_addresses, self._seeded, self._data, seconds))
 
     async def _bring_down(self) -> None:
         await self._supervisor.stop(_LAST_FIRST)
         if self._ready and self._ready_file is not None:
             self._ready_file.unlink(missing_ok=True)
         self._data.release()
-        say("Stopped.")
+        mention("Stopped.")

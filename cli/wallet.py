@@ -207,7 +207,7 @@ def _breaches(dsn: str) -> list[Breach]:
         # None of these texts is the server's or the driver's: they may quote the DSN with its password.
         raise CommandRefused(
             f"the database did not answer ({error.internal or error.code}); "
-            "start it, or name another one with --dsn"
+            "is it running, migrated, and the wallet's? --dsn names another one"
         ) from None
     except (asyncpg.InterfaceError, ValueError) as error:
         raise CommandRefused(f"the DSN cannot be used ({type(error).__name__})") from None

@@ -156,7 +156,10 @@ def _refuse_changed_history(applied: dict[str, bytes], migrations: list[Migratio
         if position >= len(migrations) or migrations[position].name != name:
             raise MigrationError(f"{directory}: the database has {name}, which is not here")
         if migrations[position].sha256 != digest:
-            raise MigrationError(f"{directory}/{name}.sql was changed after it was applied")
+            raise MigrationError(
+                f"{directory}/{name}.sql was changed after it was applied, "
+                "or the database is another service's"
+            )
 
 
 async def _apply(connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:

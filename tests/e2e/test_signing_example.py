@@ -151,7 +151,7 @@ def test_page_of_the_client_signs_when_pasted(shared_stack: StackProcess, tmp_pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout == "made Long shots with 1 wallet\nrefused transfer_rejected_invalid\n"
+    assert run.stdout == "made Long shots with 1 wallet\nrefused transfer_rejected_insufficient_balance\n"
 
 
 def test_javascript_example_stays_short() -> None:

@@ -47,6 +47,24 @@ def test_help_is_there_for_every_command_when_asked(words: tuple[str, ...]) -> N
     assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
+def test_command_ends_with_two_when_its_answer_cannot_be_written() -> None:
+    """A full disk does not swallow what is shown once: stderr and the exit code tell of it."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("sealgate"), "config", "check", ROOT / "deploy" / "edge.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "sealgate: cannot write to stdout (No space left on device), and some of the answer is lost\n"
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [()] + [(name,) for name, one in main.commands.items() if isinstance(one, click.Group)],

@@ -104,6 +104,14 @@ def session(tmp_path: Path, url: str, *words: str, environment: Mapping[str, str
     return CliRunner().invoke(main, ["session", *words, *at], env=environment)
 
 
+def test_address_that_is_none_is_named_by_its_option(tmp_path: Path) -> None:
+    """A forgotten scheme ends with one line about --url, and asks nobody."""
+    answer = session(tmp_path, "127.0.0.1:8080", "list")
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith("sealgate: --url: ")
+    assert len(answer.stderr.splitlines()) == 1
+
+
 def test_revocation_that_is_not_confirmed_is_asked_for_again(tmp_path: Path) -> None:
     """One run does it: one line of progress, the same request, and the first one's outcome."""
     repeat = outcome(Status.DUPLICATE, same_payload=True, original=outcome(request_type=14)[1])
