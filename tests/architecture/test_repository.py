@@ -43,6 +43,25 @@ def test_imports_go_in_the_directions_of_the_house() -> None:
     assert ended.returncode == 0, ended.stdout[-3000:]
 
 
+@pytest.mark.parametrize(
+    ("contract", "side"),
+    [
+        ("The command line enters a service by its app alone", "forbidden_modules"),
+        ("Transport holds no SQL", "forbidden_modules"),
+        ("Storage speaks no protobuf", "source_modules"),
+    ],
+)
+def test_contracts_of_storage_are_about_all_of_it(contract: str, side: str) -> None:
+    """A contract names modules one by one, and is silent about one that it does not name."""
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    [found] = [one for one in document["tool"]["importlinter"]["contracts"] if one["name"] == contract]
+    named = {module for module in found[side] if ".storage" in module}
+    assert named == {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "services").glob("*/storage*.py")
+    }
+
+
 def test_generated_files_are_those_of_the_sources() -> None:
     """The compiler's output, the error enum and the generated pages are what the sources give now."""
     ended = run("python", "tools/generate.py", "--check")
