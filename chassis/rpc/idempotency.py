@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.clock import Clock
 from chassis.db.idempotency import Record, Scope, digest_of, find_record, replace_record, try_lock
-from chassis.db.tx import Database
+from chassis.db.tx import Database, Transaction
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.methods import Method
@@ -84,21 +84,32 @@ class IdempotencyStage:
             if not await try_lock(tx, scope):
                 raise SealgateError(Code.REQUEST_IN_PROGRESS)
             earlier = await find_record(tx, scope)
-            if earlier is not None and earlier.is_kept(self._clock.now_ns()):
-                if earlier.digest != digest:
-                    raise SealgateError(Code.IDEMPOTENCY_CONFLICT)
-                return await self._again(method, earlier)
-            answer: Message | SealgateError
-            try:
-                async with tx.savepoint():
-                    answer = await run()
-            except SealgateError as refusal:
-                if refusal.row.http_status != _RECORDED_HTTP_STATUS:
-                    raise
-                answer = refusal
-            record = Record(digest, *_kept(answer), self._clock.now_ns())
-            await replace_record(tx, scope, earlier, record)
-            return answer
+            if earlier is None or not earlier.is_kept(self._clock.now_ns()):
+                return await self._first(tx, scope, digest, earlier, run)
+            if earlier.digest != digest:
+                raise SealgateError(Code.IDEMPOTENCY_CONFLICT)
+        # Nothing is held any more: what makes the answer whole may have to wait for another service.
+        return await self._again(method, earlier)
+
+    async def _first(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        digest: bytes,
+        outlived: Record | None,
+        run: Callable[[], Awaitable[Message]],
+    ) -> Message | SealgateError:
+        """What running the request answers, kept in the place of a record that is `outlived`."""
+        answer: Message | SealgateError
+        try:
+            async with tx.savepoint():
+                answer = await run()
+        except SealgateError as refusal:
+            if refusal.row.http_status != _RECORDED_HTTP_STATUS:
+                raise
+            answer = refusal
+        await replace_record(tx, scope, outlived, Record(digest, *_kept(answer), self._clock.now_ns()))
+        return answer
 
     async def _again(self, method: Method, record: Record) -> Message | SealgateError:
         headers = request_context.current().answer_headers

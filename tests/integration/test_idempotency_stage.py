@@ -163,6 +163,28 @@ async def test_secret_stays_absent_where_nothing_makes_it_anew(world: World) -> 
     assert headers == {"idempotent-replayed": "true", "idempotent-omitted": "session_token"}
 
 
+async def test_answer_is_made_whole_without_a_transaction(world: World) -> None:
+    """Whatever that waits for, it has neither a connection nor the key meanwhile."""
+    repeated: list[Any] = []
+
+    async def complete(response: session_pb2.CreateSessionResponse) -> None:
+        assert not world.database.in_shared_transaction()
+        response.session.session_token = "the same secret"
+        if not repeated:
+            repeated.append(None)
+            repeated[0] = await world.ask(CREATE_SESSION, session_pb2.CreateSessionRequest(), handler)
+
+    async def handler(request: object, context: object) -> object:
+        return session_pb2.CreateSessionResponse(session=session_pb2.IssuedSession(session_id="s"))
+
+    completions = {CREATE_SESSION.full_name: complete}
+    world.stage = IdempotencyStage(world.database, world.clock, completions=completions)
+    await world.ask(CREATE_SESSION, session_pb2.CreateSessionRequest(), handler)
+    again = await world.ask(CREATE_SESSION, session_pb2.CreateSessionRequest(), handler)
+    assert again[0].session.session_token == "the same secret"
+    assert again == repeated[0]
+
+
 async def test_answers_with_maps_and_lists_are_kept_whole(world: World) -> None:
     """Looking for secrets goes through every shape of field and touches nothing else."""
     metadata = Struct()
