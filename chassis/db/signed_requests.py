@@ -97,14 +97,16 @@ async def insert_request(tx: Transaction, record: RequestRecord, now_ns: int) ->
     await tx.execute(_INSERT_REQUEST, *_row(record))
 
 
-async def find_request(tx: Transaction, account_id: uuid.UUID, request_id: uuid.UUID) -> RequestRecord | None:
+async def find_request(
+    reader: Database | Transaction, account_id: uuid.UUID, request_id: uuid.UUID
+) -> RequestRecord | None:
     """What is on record under an id."""
-    row = await tx.fetchrow(_FIND_REQUEST, account_id, request_id)
+    row = await reader.fetchrow(_FIND_REQUEST, account_id, request_id)
     return None if row is None else RequestRecord(*row)
 
 
 async def find_or_close(
-    tx: Transaction,
+    database: Database,
     account_id: uuid.UUID,
     request_id: uuid.UUID,
     subaccount_index: int | None,
@@ -116,21 +118,28 @@ async def find_or_close(
     an id that may still run, with the pause after which to ask again, for one too old to be on record,
     and for a request that is not about that subaccount alone.
     """
-    record = await find_request(tx, account_id, request_id)
+    # Without a transaction: it is asked again and again, and nearly always there is nothing to close.
+    record = await find_request(database, account_id, request_id)
     if record is None:
-        record = await _close(tx, account_id, request_id, now_ns)
+        _refuse_open(request_id, now_ns)
+        async with database.transaction() as tx:
+            record = await _close(tx, account_id, request_id, now_ns)
     if subaccount_index in (None, record.subaccount_index) or record.status == Status.NEVER_RAN.value:
         return record
     raise SealgateError(Code.REQUEST_NOT_FOUND, internal="a request of another subaccount")
 
 
-async def _close(tx: Transaction, account_id: uuid.UUID, request_id: uuid.UUID, now_ns: int) -> RequestRecord:
-    """Sees to it that a request never runs, unless it has run by the time its account's turn comes."""
+def _refuse_open(request_id: uuid.UUID, now_ns: int) -> None:
+    """Raises REQUEST_NOT_FOUND for an id that is not to be closed: it may still run, or may have run."""
     age_ns = now_ns - request_time_ns(request_id)
     if age_ns > _KEPT_NS:
         raise SealgateError(Code.REQUEST_NOT_FOUND)
     if age_ns <= _CLOSED_NS:
         raise SealgateError(Code.REQUEST_NOT_FOUND, retry_after_seconds=_LOOK_UP_PAUSE_SECONDS)
+
+
+async def _close(tx: Transaction, account_id: uuid.UUID, request_id: uuid.UUID, now_ns: int) -> RequestRecord:
+    """Sees to it that a request never runs, unless it has run by the time its account's turn comes."""
     processed_at_ns = await tx.fetchval(_TAKE_TURN, account_id, now_ns)
     record = await find_request(tx, account_id, request_id)
     if record is None:

@@ -26,8 +26,8 @@ class Fence:
 class SigningKeyStore(Protocol):
     """Master and session keys, their audit, and what the wallet service has to be told of them.
 
-    Every method is one transaction and raises UNAVAILABLE without a database. Those that add a key raise
-    what `refuse_gain` raises of the act.
+    A change is one transaction, and every method raises UNAVAILABLE without a database. Those that add a
+    key raise what `refuse_gain` raises of the act.
     """
 
     async def register(self, owner: Owner, key: MasterKey, act: Act) -> MasterKey:

@@ -212,8 +212,7 @@ class SigningKeyStorage:
         self, account_id: uuid.UUID, request_id: uuid.UUID, subaccount_index: int | None, now_ns: int
     ) -> RequestRecord:
         """See `SigningKeyStore.request`."""
-        async with self._database.transaction() as tx:
-            return await find_or_close(tx, account_id, request_id, subaccount_index, now_ns)
+        return await find_or_close(self._database, account_id, request_id, subaccount_index, now_ns)
 
 
 class FenceOutboxStorage:

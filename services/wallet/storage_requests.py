@@ -18,5 +18,6 @@ class RequestStorage:
 
     async def find_request(self, reach: Reach, request_id: uuid.UUID, now_ns: int) -> RequestRecord:
         """See `RequestStore.find_request`."""
-        async with self._database.transaction() as tx:
-            return await find_or_close(tx, reach.account_id, request_id, reach.subaccount_index, now_ns)
+        return await find_or_close(
+            self._database, reach.account_id, request_id, reach.subaccount_index, now_ns
+        )

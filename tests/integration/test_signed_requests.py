@@ -36,8 +36,7 @@ async def world(database_factory: DatabaseFactory) -> World:
 
 
 async def look_up(world: World, request_id: uuid.UUID, subaccount_index: int | None = None) -> RequestRecord:
-    async with world.database.transaction() as tx:
-        return await find_or_close(tx, ACCOUNT, request_id, subaccount_index, world.clock.now_ns())
+    return await find_or_close(world.database, ACCOUNT, request_id, subaccount_index, world.clock.now_ns())
 
 
 async def not_found(
@@ -111,8 +110,7 @@ async def test_look_up_waits_for_what_runs(world: World) -> None:
 
     async def ask() -> RequestRecord:
         # By a clock that is ahead: to it the request is long over.
-        async with world.database.transaction() as tx:
-            return await find_or_close(tx, ACCOUNT, request_id, None, START_NS + 60 * SECOND)
+        return await find_or_close(world.database, ACCOUNT, request_id, None, START_NS + 60 * SECOND)
 
     async def handler(request: object, context: object) -> Message:
         asking.append(asyncio.get_running_loop().create_task(ask(), context=contextvars.Context()))
