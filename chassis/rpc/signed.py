@@ -7,14 +7,11 @@ with the effect. A repeat is told what became of the first and never runs.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 import grpc
 from google.protobuf.message import Message
@@ -53,6 +50,7 @@ from chassis.signing import (
     check_request_time,
     verify,
 )
+from chassis.turns import Turns
 from sealgate.common.v1.passport_pb2 import (
     ACCOUNT_STATUS_SUSPENDED,
     PROJECT_STATUS_CANCELLED,
@@ -105,7 +103,8 @@ class SignedStage:
         self._signed = signed
         self._limits = limits
         self._bad_credentials = bad_credentials
-        self._turns = AccountTurns()
+        # Of accounts: what an account's row in the database is to all processes.
+        self._turns: Turns[uuid.UUID] = Turns()
         self._readers = {
             method.full_name: request_reader(method, signed.audience)
             for method in methods
@@ -176,32 +175,10 @@ class SignedStage:
         return None
 
 
-class AccountTurns:
-    """Lets the signed requests of an account go one after the other, in the order of their coming.
-
-    The account's row in the database does that for all processes, and keeps the record right without
-    this. But whoever waits there has a connection meanwhile, so that one busy account would take them
-    all from everybody else.
-    """
-
-    def __init__(self) -> None:
-        # A lock is there for as long as somebody has or awaits it.
-        self._locks: WeakValueDictionary[uuid.UUID, asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def turn(self, account_id: uuid.UUID) -> AsyncIterator[None]:
-        """The account's turn."""
-        lock = self._locks.get(account_id)
-        if lock is None:
-            lock = self._locks[account_id] = asyncio.Lock()
-        async with lock:
-            yield
-
-
 class _Runner:
     """Runs the requests of one method, each once."""
 
-    def __init__(self, method: Method, signed: SignedRequests, turns: AccountTurns) -> None:
+    def __init__(self, method: Method, signed: SignedRequests, turns: Turns[uuid.UUID]) -> None:
         self._method = method
         self._database = signed.database
         self._clock = signed.clock
@@ -220,7 +197,7 @@ class _Runner:
         """What became of the request: now, or the first time; raises `refusal` unless it is a repeat."""
         if refusal is not None:
             await self._require_repeat(asked, signer, refusal)
-        async with self._turns.turn(asked.account_id), self._database.shared_transaction() as tx:
+        async with self._turns.turn([asked.account_id]), self._database.shared_transaction() as tx:
             claim = await claim_request(
                 tx, asked.account_id, asked.public_key, asked.request_id, self._clock.now_ns()
             )

@@ -16,6 +16,7 @@ from chassis.db.queries import load_queries
 from chassis.db.tx import Database, Transaction
 from chassis.errors import Code, Detail, SealgateError
 from chassis.limits import MATCHED_ORDERS_COUNT, OPEN_ORDERS_PER_WALLET_COUNT, ORDERS_ENDED_AT_ONCE_COUNT
+from chassis.turns import Turns
 from services.wallet.domain.amendment import Amendment, Decrease, OpenOrder, amended, unaffordable
 from services.wallet.domain.audit import Act
 from services.wallet.domain.listing import KnownMarket, PlacedOrder
@@ -37,7 +38,6 @@ from services.wallet.domain.wallet import Reach, not_found
 from services.wallet.storage import found, within
 from services.wallet.storage_listings import placed_order
 from services.wallet.storage_settlement import Placement, settlement_document
-from services.wallet.turns import MarketTurns
 
 _queries = load_queries(Path(__file__).with_name("queries.sql"))
 _LOCK_WALLET_AND_MARKET: Final = _queries.lock_wallet_and_market
@@ -84,7 +84,7 @@ class OrderStorage:
         # Asked under the market's lock: what a reader has seen expire must not be filled by an order
         # that came before and had to wait.
         self._clock = clock
-        self._turns = MarketTurns()
+        self._turns: Turns[int] = Turns()
         self._open_orders_per_wallet_count = open_orders_per_wallet_count
 
     async def place_order(
