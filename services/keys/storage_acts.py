@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from chassis.db.queries import load_queries
 from chassis.db.tx import Transaction
@@ -20,18 +20,18 @@ _INSERT_AUDIT: Final = _queries.insert_audit
 
 
 async def lock_new_owner(tx: Transaction, owner: Owner) -> int:
-    """Locks an owner who may have no keys yet, and returns the fence; see `lock_owner`."""
+    """As `lock_owner`, of an owner who may have no keys yet."""
     await tx.execute(_ENSURE_OWNER, owner.owner_id, owner.kind)
-    fence: int = await lock_owner(tx, owner)
-    return fence
+    return await lock_owner(tx, owner)
 
 
-async def lock_owner(tx: Transaction, owner: Owner) -> Any:  # noqa: ANN401 - as the database gives it
+async def lock_owner(tx: Transaction, owner: Owner) -> int:
     """Takes the lock under which an owner's keys are added, changed and ended; returns the fence.
 
-    None for an owner who has never had a key.
+    An owner who has never had a key has no fence and nothing to lock: the lowest one, 0.
     """
-    return await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+    fence: int | None = await tx.fetchval(_LOCK_OWNER, owner.owner_id, owner.kind)
+    return 0 if fence is None else fence
 
 
 async def write_audit(
