@@ -250,7 +250,9 @@ ORDER BY issue_number;
 
 -- name: find_signer
 -- A master or session key with what never changes of it, ended or not.
-SELECT kind, role, subaccount_index, valid_until_ns FROM signer
+SELECT
+  public_key, master_public_key, role, scope_index, subaccount_index, valid_until_ns, created_at_ns
+FROM signer
 WHERE account_id = $1 AND public_key = $2;
 
 -- name: add_fences

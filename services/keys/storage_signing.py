@@ -197,16 +197,8 @@ class SigningKeyStorage:
         row = await self._database.fetchrow(_FIND_SIGNER, account_id, public_key)
         if row is None:
             return None
-        return Signer(
-            account_id=account_id,
-            public_key=public_key,
-            kind=SignerKind(row["kind"]),
-            role=Role(row["role"]),
-            subaccount_index=row["subaccount_index"],
-            # A master key without a subaccount is ADMIN; a session key without one has it from such a one.
-            admin_rooted=row["subaccount_index"] is None,
-            valid_until_ns=row["valid_until_ns"],
-        )
+        key = _master_key(row) if row["master_public_key"] is None else _session_key(row)
+        return key.signer(account_id)
 
     async def request(
         self, account_id: uuid.UUID, request_id: uuid.UUID, subaccount_index: int | None, now_ns: int
