@@ -130,6 +130,11 @@ class Method:
         return self.request_type != 0
 
 
+def method_path(service: ServiceDescriptor, name: str) -> str:
+    """The gRPC path (`/package.Service/Method`) of a service's method; KeyError for one it does not have."""
+    return f"/{service.full_name}/{service.methods_by_name[name].name}"
+
+
 def method_table(services: Iterable[ServiceDescriptor]) -> Mapping[str, Method]:
     """Rows by gRPC path (`/package.Service/Method`); raises MethodTableError for an unfit one."""
     return {
@@ -143,7 +148,7 @@ def method_table(services: Iterable[ServiceDescriptor]) -> Mapping[str, Method]:
 def foreign_row(method: MethodDescriptor) -> Method:
     """The row of a method of another's proto, such as health: open to all, reads, not over REST."""
     return Method(
-        full_name=f"/{method.containing_service.full_name}/{method.name}",
+        full_name=method_path(method.containing_service, method.name),
         exposure=Exposure.OPEN,
         callers=(),
         accepts=frozenset(),
@@ -189,7 +194,7 @@ def _code(number: int) -> Code:
 
 
 def _row(method: MethodDescriptor) -> Method:
-    full_name = f"/{method.containing_service.full_name}/{method.name}"
+    full_name = method_path(method.containing_service, method.name)
     options = method.GetOptions()
     if not options.HasExtension(rules.rule):
         raise MethodTableError(f"{full_name} has no access rule")

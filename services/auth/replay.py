@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Final
 
-from google.protobuf.descriptor import ServiceDescriptor
-
 from chassis.limits import BROWSER_SESSION_LIFETIME_SECONDS
+from chassis.methods import method_path
 from chassis.rpc.idempotency import Complete
 from sealgate.auth.v1 import browser_session_pb2, session_pb2
 from services.auth.ports import BrowserTokens, SessionStore, Tokens
@@ -38,10 +37,10 @@ class Replay:
     def completions(self) -> Mapping[str, Complete]:
         """By method, as `chassis.rpc.idempotency.IdempotencyStage` takes them."""
         return {
-            _method(_SESSIONS, "CreateSession"): self._sign_token,
-            _method(_SESSIONS, "RefreshSession"): self._sign_token,
-            _method(_SESSIONS, "ExpireAllSessions"): self._fence_again,
-            _method(_BROWSER_SESSIONS, "CreateBrowserSession"): self._sign_browser_token,
+            method_path(_SESSIONS, "CreateSession"): self._sign_token,
+            method_path(_SESSIONS, "RefreshSession"): self._sign_token,
+            method_path(_SESSIONS, "ExpireAllSessions"): self._fence_again,
+            method_path(_BROWSER_SESSIONS, "CreateBrowserSession"): self._sign_browser_token,
         }
 
     async def _sign_token(
@@ -65,12 +64,8 @@ class Replay:
         await self._revocation.fence(account())
 
 
-def _method(service: ServiceDescriptor, name: str) -> str:
-    return f"/{service.full_name}/{service.methods_by_name[name].name}"
-
-
 METHODS_BY_CREDENTIAL: Final = (
-    _method(_SESSIONS, "ExpireCurrentSession"),
-    _method(_BROWSER_SESSIONS, "CreateBrowserSession"),
+    method_path(_SESSIONS, "ExpireCurrentSession"),
+    method_path(_BROWSER_SESSIONS, "CreateBrowserSession"),
 )
 """Those that act on the credential that they are called with, or bind something to it."""

@@ -9,6 +9,7 @@ from chassis.db.pool import create_database
 from chassis.db.tx import Database
 from chassis.identity import PassportVerifier
 from chassis.ids import Ids
+from chassis.methods import method_path
 from chassis.rpc.client import open_channel
 from chassis.rpc.exchange import RemoteExchanger
 from chassis.rpc.idempotency import IdempotencyStage
@@ -38,10 +39,12 @@ from services.keys.transport.api_key import ApiKeyServicer
 from services.keys.transport.operator import OperatorServicer
 from services.keys.transport.resolution import ResolutionServicer
 from services.keys.transport.session_signature import SessionSignatureServicer
-from services.keys.transport.signing_key import TELLS_WALLET, SigningKeyServicer, signing_method
+from services.keys.transport.signing_key import TELLS_WALLET, SigningKeyServicer
 from services.keys.wallet_client import RemoteWallet
 
 SERVICE_NAME: Final = "keys"
+
+_SIGNING_KEYS: Final = signing_key_pb2.DESCRIPTOR.services_by_name["SigningKeyService"]
 
 
 async def build(config: KeysConfig, clock: Clock, ids: Ids) -> RpcServer:
@@ -74,7 +77,7 @@ async def build(config: KeysConfig, clock: Clock, ids: Ids) -> RpcServer:
         idempotency=IdempotencyStage(
             database,
             clock,
-            completions={signing_method("RegisterMasterKey"): registrar.complete_registration},
+            completions={method_path(_SIGNING_KEYS, "RegisterMasterKey"): registrar.complete_registration},
         ),
         signed=SignedRequests(
             database,
@@ -116,7 +119,7 @@ def _services(
             api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server,
         ),
         Service(
-            signing_key_pb2.DESCRIPTOR.services_by_name["SigningKeyService"],
+            _SIGNING_KEYS,
             registrar,
             signing_key_pb2_grpc.add_SigningKeyServiceServicer_to_server,
         ),

@@ -34,14 +34,6 @@ from services.keys.transport.signing_messages import (
 OnceCommitted = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 """Does something when what was done before is committed; see `chassis.db.tx.Database.once_committed`."""
 
-_SERVICE: Final = signing_key_pb2.DESCRIPTOR.services_by_name["SigningKeyService"]
-
-
-def signing_method(name: str) -> str:
-    """The full name of a method of `SigningKeyService`; KeyError for one that it does not have."""
-    return f"/{_SERVICE.full_name}/{_SERVICE.methods_by_name[name].name}"
-
-
 TELLS_WALLET: Final = frozenset({14, 28, 29})
 """The request types whose outcome is told only when the wallet service knows what they changed."""
 

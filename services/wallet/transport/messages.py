@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
 from chassis.clock import Clock
 from chassis.rpc import context as request_context
 from chassis.rpc.context import SignedCall
+from sealgate.wallet.v1 import signed_pb2
 from services.wallet.domain.audit import Act, ActorKind
 from services.wallet.domain.market import SCALE
 from services.wallet.domain.money import format_amount
@@ -16,6 +17,9 @@ from services.wallet.domain.statement import Page, list_page
 from services.wallet.domain.wallet import Reach, check_subaccount_index
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+SIGNED_REQUESTS: Final = signed_pb2.DESCRIPTOR.services_by_name["SignedRequestService"]
+"""The proto service whose methods several modules implement a part of."""
 
 
 class PageRequest(Protocol):

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from chassis.errors import Code, Detail, SealgateError
 from chassis.ids import Ids
+from chassis.methods import method_path
 from chassis.rpc import context as request_context
 from chassis.rpc.context import SignedCall
 from chassis.signing import Rejections, Status
@@ -20,7 +21,7 @@ from services.wallet.domain.market import token_id_of
 from services.wallet.domain.order import check_order, read_order
 from services.wallet.domain.wallet import Reach, wallet_id_of
 from services.wallet.ports import ListingStore, MarketStore, OrderStore
-from services.wallet.transport.messages import Context, act_of_signer, named_subaccount
+from services.wallet.transport.messages import SIGNED_REQUESTS, Context, act_of_signer, named_subaccount
 from services.wallet.transport.order_messages import order_id_of, order_request, submitted_order
 
 # Their request types.
@@ -39,7 +40,7 @@ _ORDER: Final = Rejections(
 )
 
 REJECTIONS: Final[Mapping[str, Rejections]] = {
-    f"/sealgate.wallet.v1.SignedRequestService/{name}": _ORDER
+    method_path(SIGNED_REQUESTS, name): _ORDER
     for name in ("SubmitPlaceOrder", "SubmitCancelOrder", "SubmitCancelAllOrders", "SubmitAmendOrder")
 }
 """How the refusals of these methods are answered."""

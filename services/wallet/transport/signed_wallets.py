@@ -9,6 +9,7 @@ from typing import Final
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.ids import Ids
+from chassis.methods import method_path
 from chassis.rpc import context as request_context
 from chassis.rpc.outcomes import outcome_message
 from chassis.signing import Rejections, Status, parse_request_id
@@ -29,13 +30,19 @@ from services.wallet.ports import (
     TransferStore,
     WalletStore,
 )
-from services.wallet.transport.messages import Context, act_of_signer, named_subaccount, reach
+from services.wallet.transport.messages import (
+    SIGNED_REQUESTS,
+    Context,
+    act_of_signer,
+    named_subaccount,
+    reach,
+)
 from services.wallet.transport.signed_orders import outcome_of_order
 from services.wallet.transport.subaccount import subaccount_message, subaccount_wallet_message
 
 _WALLET: Final = Rejections(by_code={}, otherwise=Status.PORTFOLIO_INVALID)
 REJECTIONS: Final[Mapping[str, Rejections]] = {
-    f"/sealgate.wallet.v1.SignedRequestService/{name}": rejections
+    method_path(SIGNED_REQUESTS, name): rejections
     for name, rejections in {
         "SubmitTransferFunds": Rejections(
             by_code={Code.INSUFFICIENT_BALANCE: Status.TRANSFER_INSUFFICIENT_BALANCE},

@@ -8,6 +8,7 @@ from typing import Final
 
 from chassis.errors import Code
 from chassis.ids import Ids
+from chassis.methods import method_path
 from chassis.rpc import context as request_context
 from chassis.signing import Rejections, Status
 from sealgate.wallet.v1 import signed_body_pb2, signed_pb2
@@ -16,7 +17,7 @@ from services.wallet.domain.money import format_amount
 from services.wallet.domain.wallet import wallet_id_of
 from services.wallet.domain.withdrawal import NewWithdrawal, Withdrawal, withdrawable_amount
 from services.wallet.ports import DepositStore, DestinationStore, WithdrawalStore
-from services.wallet.transport.messages import Context, act_of_signer, reach
+from services.wallet.transport.messages import SIGNED_REQUESTS, Context, act_of_signer, reach
 from services.wallet.transport.withdrawal import STATES, address_message
 
 _WITHDRAWAL: Final = Rejections(
@@ -29,7 +30,7 @@ _WITHDRAWAL: Final = Rejections(
 )
 
 REJECTIONS: Final[Mapping[str, Rejections]] = {
-    f"/sealgate.wallet.v1.SignedRequestService/{name}": _WITHDRAWAL
+    method_path(SIGNED_REQUESTS, name): _WITHDRAWAL
     for name in ("SubmitWithdraw", "SubmitAddWithdrawalAddress", "SubmitRemoveWithdrawalAddress")
 }
 """How the refusals of these methods are answered."""
