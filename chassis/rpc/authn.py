@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
@@ -36,7 +36,6 @@ _HOW_TO_GET_A_SESSION: Final = (
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_Identify = Callable[[Any, Context, Method], Awaitable[tuple[bytes, Identity]]]
 
 
 class AuthenticationStage:
