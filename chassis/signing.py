@@ -43,6 +43,9 @@ _NANOSECONDS_PER_MILLISECOND: Final = 1_000_000
 _AGE_NS: Final = SIGNED_REQUEST_AGE_SECONDS * NANOSECONDS_PER_SECOND
 _LEAD_NS: Final = SIGNED_REQUEST_LEAD_SECONDS * NANOSECONDS_PER_SECOND
 
+# What is refused by the rules of the business, and not for want of rights, of luck or of a place.
+_RECORDED_HTTP_STATUSES: Final = frozenset({400, 404, 409})
+
 
 class Status(StrEnum):
     """Every status that a signed request can be answered with."""
@@ -100,6 +103,16 @@ class Refused(Exception):  # noqa: N818  (what it is called in every sentence ab
         self.details = tuple(details)
 
 
+def refused_for(error: SealgateError, status: Status) -> Refused | None:
+    """A refusal by the rules of the business as it stays on record.
+
+    None for any other, which leaves no trace, and the request id unused.
+    """
+    if error.row.http_status not in _RECORDED_HTTP_STATUSES:
+        return None
+    return Refused(status, error.details or (Detail("", error.row.message),))
+
+
 @dataclass(frozen=True, slots=True)
 class Signer:
     """A key's facts, none of which ever changes; `public_key` has 32 bytes, Ed25519.
@@ -129,6 +142,10 @@ class Rejections:
 
     by_code: Mapping[Code, Status]
     otherwise: Status
+
+    def refusal_of(self, error: SealgateError) -> Refused | None:
+        """As `refused_for`, with the status that the error's code has here."""
+        return refused_for(error, self.by_code.get(error.code, self.otherwise))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from chassis.db.signed_requests import (
     insert_request,
 )
 from chassis.db.tx import Database, Transaction
-from chassis.errors import Code, Detail, SealgateError
+from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.methods import CredentialKind, Effect, Method, MethodTableError, SignerNeed
 from chassis.rpc import context as request_context
@@ -58,8 +58,6 @@ from sealgate.common.v1.passport_pb2 import (
 )
 
 _MODULE: Final = "signing"
-# Refusals by the rules of the business; whatever else is raised leaves no trace, and the id unused.
-_RECORDED_HTTP_STATUSES: Final = frozenset({400, 404, 409})
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Run = Callable[[], Awaitable[Message]]
@@ -262,12 +260,12 @@ class _Runner:
                 answer: Any = await run()
             answer.status = Status.COMPLETED.value
         except Refused as refused:
-            return self._refused(refused.status, refused.details)
+            return self._refused(refused)
         except SealgateError as error:
-            if self._rejections is None or error.row.http_status not in _RECORDED_HTTP_STATUSES:
+            rejected = None if self._rejections is None else self._rejections.refusal_of(error)
+            if rejected is None:
                 raise
-            status = self._rejections.by_code.get(error.code, self._rejections.otherwise)
-            return self._refused(status, error.details or (Detail("", error.row.message),))
+            return self._refused(rejected)
         return answer
 
     def _require_needs(self, signer: Signer) -> None:
@@ -276,9 +274,9 @@ class _Runner:
         if SignerNeed.ADMIN_ROOTED in self._method.signer_needs and not signer.admin_rooted:
             raise Refused(Status.NOT_ADMIN_ROOTED)
 
-    def _refused(self, status: Status, details: Iterable[Detail]) -> Any:  # noqa: ANN401
-        answer = self._answer_type(status=status.value)
-        for detail in details:
+    def _refused(self, refused: Refused) -> Any:  # noqa: ANN401
+        answer = self._answer_type(status=refused.status.value)
+        for detail in refused.details:
             answer.details.add(path=detail.path, message=detail.message)
         return answer
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from chassis.errors import Code, Detail, SealgateError
+from chassis.errors import Code, SealgateError
 from chassis.ids import Ids, parse_uuid
 from chassis.rpc import context as request_context
 from chassis.secrets import (
@@ -18,7 +18,7 @@ from chassis.secrets import (
     parse_public_key,
     public_key_text,
 )
-from chassis.signing import Refused, Status
+from chassis.signing import Status, refused_for
 from sealgate.keys.v1 import session_signature_pb2, session_signature_pb2_grpc, signing_key_pb2
 from services.keys.domain.api_key import ApiKey, KeyRights
 from services.keys.domain.device_key import DeviceKey, new_device_key
@@ -36,7 +36,6 @@ from services.keys.ports_devices import DeviceKeyStore
 from services.keys.transport.json_members import refuse_unknown_members, text_member, uint32_member
 from services.keys.transport.messages import Context, account, act_of_signer
 
-_REFUSED_HTTP_STATUSES: Final = frozenset({400, 404, 409})
 _NEW_KEY_MEMBERS: Final = tuple(
     field.name for field in session_signature_pb2.NewSessionApiKey.DESCRIPTOR.fields
 )
@@ -173,10 +172,10 @@ def _refusals_on_record() -> Iterator[None]:
     try:
         yield
     except SealgateError as error:
-        if error.row.http_status not in _REFUSED_HTTP_STATUSES:
+        refused = refused_for(error, Status.SESSION_INVALID)
+        if refused is None:
             raise
-        details = error.details or (Detail("", error.row.message),)
-        raise Refused(Status.SESSION_INVALID, details) from None
+        raise refused from None
 
 
 def _api_key_message(key: ApiKey) -> signing_key_pb2.SessionApiKey:
