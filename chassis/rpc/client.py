@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from chassis.clock import Clock
-from chassis.errors import SealgateError
+from chassis.errors import Code, SealgateError
 from chassis.limits import (
     REQUEST_DEADLINE_SECONDS,
     RPC_METADATA_MAX_BYTES,
@@ -91,6 +91,28 @@ async def call(
         if answer_headers is not None:
             answer_headers.update(_answer_headers(failure.trailing_metadata()))
         raise translated(failure, method) from None
+
+
+async def ask(
+    method: grpc.aio.UnaryUnaryMultiCallable[Any, _Response],
+    request: Message,
+    clock: Clock,
+    *,
+    at_most_seconds: float = REQUEST_DEADLINE_SECONDS,
+    answer_headers: dict[str, str] | None = None,
+) -> _Response:
+    """As `call`, for what only reads or can be told again: UNAVAILABLE also when time ran out.
+
+    That leaves nothing in doubt, and DEADLINE_EXCEEDED tells a customer that something is.
+    """
+    try:
+        return await call(
+            method, request, clock, at_most_seconds=at_most_seconds, answer_headers=answer_headers
+        )
+    except SealgateError as error:
+        if error.code is not Code.DEADLINE_EXCEEDED:
+            raise
+        raise SealgateError(Code.UNAVAILABLE, internal=f"no answer in time: {error.internal}") from None
 
 
 def _answer_headers(trailing: Iterable[tuple[str, str | bytes]] | None) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.limits import REQUEST_DEADLINE_SECONDS
 from chassis.rpc import context as request_context
-from chassis.rpc.client import call
+from chassis.rpc.client import ask
 from chassis.rpc.credentials import PresentedCredential
 from sealgate.auth.v1.identity_pb2 import ExchangeCredentialRequest, ListPassportKeysRequest
 from sealgate.auth.v1.identity_pb2_grpc import IdentityServiceStub
@@ -58,24 +58,18 @@ class RemoteExchanger:
         """See `Exchanger.exchange`; UNAVAILABLE when auth does not answer."""
         request = exchange_request(credential, subject_account_id)
         served = request_context.current_or_none()
-        try:
-            response = await call(
-                self._auth.ExchangeCredential,
-                request,
-                self._clock,
-                at_most_seconds=self._at_most_seconds,
-                answer_headers=None if served is None else served.answer_headers,
-            )
-        except SealgateError as error:
-            if error.code is not Code.DEADLINE_EXCEEDED:
-                raise
-            # Nothing has taken effect before somebody is known, so the outcome is not in doubt.
-            raise SealgateError(Code.UNAVAILABLE, internal=f"no passport in time: {error.internal}") from None
+        response = await ask(
+            self._auth.ExchangeCredential,
+            request,
+            self._clock,
+            at_most_seconds=self._at_most_seconds,
+            answer_headers=None if served is None else served.answer_headers,
+        )
         return response.passport.SerializeToString()
 
     async def passport_keys(self) -> Mapping[str, bytes]:
-        """Auth's public passport keys by name."""
-        response = await call(
+        """Auth's public passport keys by name; UNAVAILABLE when auth does not answer."""
+        response = await ask(
             self._auth.ListPassportKeys,
             ListPassportKeysRequest(),
             self._clock,

@@ -13,7 +13,7 @@ import grpc
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.limits import KNOWN_SIGNERS_COUNT
-from chassis.rpc.client import call
+from chassis.rpc.client import ask
 from chassis.signing import Role, Signer, SignerKind
 from sealgate.auth.v1 import signer_pb2
 from sealgate.auth.v1.signer_pb2_grpc import SignerServiceStub
@@ -81,13 +81,7 @@ class RemoteStandings:
     async def resolve(self, account_id: uuid.UUID, public_key: bytes) -> signer_pb2.ResolveSignerResponse:
         """Auth's answer about a key, or about the account alone where the key is empty; raises as above."""
         request = signer_pb2.ResolveSignerRequest(account_id=str(account_id), public_key=public_key)
-        try:
-            return await call(self._auth.ResolveSigner, request, self._clock)
-        except SealgateError as error:
-            if error.code is not Code.DEADLINE_EXCEEDED:
-                raise
-            # Nothing has taken effect before somebody is known, so the outcome is not in doubt.
-            raise SealgateError(Code.UNAVAILABLE, internal=f"no signer in time: {error.internal}") from None
+        return await ask(self._auth.ResolveSigner, request, self._clock)
 
 
 class RemoteSigners:

@@ -9,7 +9,7 @@ import grpc
 
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
-from chassis.rpc.client import call
+from chassis.rpc.client import ask
 from chassis.secrets import public_key_text
 from sealgate.common.v1 import method_rule_pb2
 from sealgate.keys.v1 import resolution_pb2 as resolution
@@ -38,7 +38,7 @@ class RemoteKeys:
     async def resolve(self, public_key: bytes, kind: CredentialKind) -> DeadKey | LiveApiKey:
         """See `KeyDirectory.resolve`."""
         request = resolution.ResolveApiKeyRequest(public_key=public_key, kind=_KINDS[kind])
-        found = await call(self._keys.ResolveApiKey, request, self._clock)
+        found = await ask(self._keys.ResolveApiKey, request, self._clock)
         dead = _DEAD.get(found.state)
         if dead is None:
             return _live(public_key, found)
@@ -47,20 +47,20 @@ class RemoteKeys:
     async def resolve_device(self, digest: bytes) -> DeadKey | LiveDeviceKey:
         """See `KeyDirectory.resolve_device`."""
         request = resolution.ResolveDeviceKeyRequest(digest=digest)
-        found = await call(self._keys.ResolveDeviceKey, request, self._clock)
+        found = await ask(self._keys.ResolveDeviceKey, request, self._clock)
         dead = _DEAD.get(found.state)
         return _live_device(found) if dead is None else DeadKey(dead, _id_or_none(found.project_id))
 
     async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
         """See `KeyDirectory.signer_facts`."""
         request = resolution.GetSignerFactsRequest(account_id=str(account_id), public_key=public_key)
-        found = await call(self._keys.GetSignerFacts, request, self._clock)
+        found = await ask(self._keys.GetSignerFacts, request, self._clock)
         return found.facts if found.HasField("facts") else None
 
     async def fence(self, account_id: uuid.UUID, account_version: int) -> None:
         """See `KeyDirectory.fence`."""
         request = resolution.FenceAccountRequest(account_id=str(account_id), account_version=account_version)
-        await call(self._keys.FenceAccount, request, self._clock)
+        await ask(self._keys.FenceAccount, request, self._clock)
 
 
 def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApiKey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,22 @@ from chassis.rpc.credentials import PresentedCredential
 from chassis.rpc.deadline import deadline_after, remaining_seconds, request_budget_seconds
 from chassis.rpc.exchange import RemoteExchanger
 from chassis.rpc.pages import let_page_read
+from chassis.rpc.signers import RemoteStandings
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.auth.v1 import identity_pb2
 from sealgate.auth.v1.identity_pb2_grpc import TokenKeyServiceStub
 from sealgate.auth.v1.session_pb2 import GetCurrentSessionRequest
 from sealgate.auth.v1.session_pb2_grpc import SessionServiceStub
 from sealgate.common.v1.passport_pb2 import Passport
+from services.auth.domain.exchange import CredentialKind as KeyKind
+from services.auth.keys_client import RemoteKeys
 from tests.contract.rpc_harness import ACCOUNT_ID, INTERNAL, OPEN, Harness, request_being_served, serving
 
 EXCHANGE = "/sealgate.auth.v1.IdentityService/ExchangeCredential"
 REQUEST_ID = uuid.UUID("0189abcd-0000-7000-8000-0000000000aa")
+ACCOUNT = uuid.UUID(ACCOUNT_ID)
 JWKS = identity_pb2.GetJsonWebKeySetRequest()
+API_KEY = PresentedCredential(CredentialKind.ACCOUNT_API_KEY, "sk", None)
 
 
 @pytest.fixture
@@ -118,6 +123,52 @@ async def test_call_ends_when_its_own_time_is_over(peer: Harness, clock: FakeClo
     with pytest.raises(SealgateError) as raised:
         await call(TokenKeyServiceStub(peer.internal).GetJsonWebKeySet, JWKS, clock, at_most_seconds=0.1)
     assert raised.value.code is Code.DEADLINE_EXCEEDED
+
+
+class Silence(grpc.GenericRpcHandler):
+    """A peer that takes every call and answers none."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        async def wait(request: object, context: object) -> bytes:
+            await asyncio.Event().wait()
+            raise AssertionError("unreachable")
+
+        return grpc.unary_unary_rpc_method_handler(wait)
+
+
+@pytest.fixture
+async def silent(short_directory: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to such a peer."""
+    server = grpc.aio.server(handlers=[Silence()])
+    server.add_insecure_port(f"unix:{short_directory}/silent")
+    await server.start()
+    channel = open_channel(f"unix:{short_directory}/silent")
+    yield channel
+    await channel.close()
+    await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda channel, clock: RemoteExchanger(channel, clock).exchange(API_KEY, None),
+        lambda channel, clock: RemoteExchanger(channel, clock).passport_keys(),
+        lambda channel, clock: RemoteStandings(channel, clock).standing(ACCOUNT),
+        lambda channel, clock: RemoteKeys(channel, clock).resolve(bytes(32), KeyKind.ACCOUNT_API_KEY),
+        lambda channel, clock: RemoteKeys(channel, clock).resolve_device(bytes(32)),
+        lambda channel, clock: RemoteKeys(channel, clock).signer_facts(ACCOUNT, bytes(32)),
+        lambda channel, clock: RemoteKeys(channel, clock).fence(ACCOUNT, 1),
+    ],
+    ids=["exchange", "passport keys", "standing", "API key", "device key", "signer", "fence"],
+)
+async def test_question_without_an_answer_in_time_leaves_nothing_in_doubt(
+    silent: grpc.aio.Channel, clock: FakeClock, question: Callable[..., Awaitable[object]]
+) -> None:
+    """Whoever waited for it is told to try again, and not that something may have happened."""
+    served = RequestContext(REQUEST_ID, deadline_ns=deadline_after(clock, 0.1))
+    with request_being_served(served), pytest.raises(SealgateError) as raised:
+        await question(silent, clock)
+    assert raised.value.code is Code.UNAVAILABLE
 
 
 async def test_call_is_not_made_when_no_time_is_left(peer: Harness, clock: FakeClock) -> None:
