@@ -9,8 +9,8 @@ import grpc
 
 from chassis.clock import Clock
 from chassis.rpc.client import call
-from sealgate.wallet.v1 import signed_pb2
-from sealgate.wallet.v1.signed_pb2_grpc import SignerFenceServiceStub
+from sealgate.wallet.v1 import signer_fence_pb2
+from sealgate.wallet.v1.signer_fence_pb2_grpc import SignerFenceServiceStub
 
 
 class RemoteWallet:
@@ -22,10 +22,10 @@ class RemoteWallet:
 
     async def stop(self, account_id: uuid.UUID, public_keys: Sequence[bytes]) -> None:
         """See `WalletFence.stop`."""
-        request = signed_pb2.FenceSignersRequest(account_id=str(account_id), public_keys=public_keys)
+        request = signer_fence_pb2.FenceSignersRequest(account_id=str(account_id), public_keys=public_keys)
         await call(self._fence.FenceSigners, request, self._clock)
 
     async def require_signatures(self, account_id: uuid.UUID) -> None:
         """See `WalletFence.require_signatures`."""
-        request = signed_pb2.RequireSignaturesRequest(account_id=str(account_id))
+        request = signer_fence_pb2.RequireSignaturesRequest(account_id=str(account_id))
         await call(self._fence.RequireSignatures, request, self._clock)

@@ -29,6 +29,10 @@ from sealgate.wallet.v1 import (
     position_pb2_grpc,
     signed_pb2,
     signed_pb2_grpc,
+    signer_fence_pb2,
+    signer_fence_pb2_grpc,
+    subaccount_pb2,
+    subaccount_pb2_grpc,
     wallet_pb2,
     wallet_pb2_grpc,
     withdrawal_pb2,
@@ -178,9 +182,9 @@ def _services(stores: _Stores, clock: Clock, ids: Ids) -> list[Service]:
             position_pb2_grpc.add_PositionServiceServicer_to_server,
         ),
         Service(
-            withdrawal_pb2.DESCRIPTOR.services_by_name["SubaccountService"],
+            subaccount_pb2.DESCRIPTOR.services_by_name["SubaccountService"],
             SubaccountServicer(stores.subaccounts, stores.wallets, clock, ids),
-            withdrawal_pb2_grpc.add_SubaccountServiceServicer_to_server,
+            subaccount_pb2_grpc.add_SubaccountServiceServicer_to_server,
         ),
         Service(
             withdrawal_pb2.DESCRIPTOR.services_by_name["WithdrawalService"],
@@ -218,8 +222,8 @@ def _signed_services(stores: _Stores, clock: Clock, ids: Ids) -> list[Service]:
             signed_pb2_grpc.add_SignedRequestServiceServicer_to_server,
         ),
         Service(
-            signed_pb2.DESCRIPTOR.services_by_name["SignerFenceService"],
+            signer_fence_pb2.DESCRIPTOR.services_by_name["SignerFenceService"],
             SignerFenceServicer(stores.fence),
-            signed_pb2_grpc.add_SignerFenceServiceServicer_to_server,
+            signer_fence_pb2_grpc.add_SignerFenceServiceServicer_to_server,
         ),
     ]

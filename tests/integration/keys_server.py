@@ -31,8 +31,8 @@ from sealgate.auth.v1.identity_pb2_grpc import IdentityServiceServicer, add_Iden
 from sealgate.auth.v1.signer_pb2_grpc import SignerServiceServicer, add_SignerServiceServicer_to_server
 from sealgate.common.v1 import method_rule_pb2, passport_pb2
 from sealgate.keys.v1 import signer_facts_pb2, signing_key_pb2
-from sealgate.wallet.v1 import signed_pb2
-from sealgate.wallet.v1.signed_pb2_grpc import (
+from sealgate.wallet.v1 import signer_fence_pb2
+from sealgate.wallet.v1.signer_fence_pb2_grpc import (
     SignerFenceServiceServicer,
     add_SignerFenceServiceServicer_to_server,
 )
@@ -114,22 +114,22 @@ class ScriptedWallet(SignerFenceServiceServicer):
         self.calls_count = 0
 
     async def FenceSigners(  # noqa: N802 - gRPC gives the methods their names
-        self, request: signed_pb2.FenceSignersRequest, context: Context
-    ) -> signed_pb2.FenceSignersResponse:
+        self, request: signer_fence_pb2.FenceSignersRequest, context: Context
+    ) -> signer_fence_pb2.FenceSignersResponse:
         """Notes the keys, unless they are of the account that it cannot serve."""
         self.calls_count += 1
         if request.account_id == self.refused_account_id:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
         self.stopped.update((request.account_id, key) for key in request.public_keys)
-        return signed_pb2.FenceSignersResponse()
+        return signer_fence_pb2.FenceSignersResponse()
 
     async def RequireSignatures(  # noqa: N802 - gRPC gives the methods their names
-        self, request: signed_pb2.RequireSignaturesRequest, context: Context
-    ) -> signed_pb2.RequireSignaturesResponse:
+        self, request: signer_fence_pb2.RequireSignaturesRequest, context: Context
+    ) -> signer_fence_pb2.RequireSignaturesResponse:
         """Notes the account."""
         self.calls_count += 1
         self.requiring.add(request.account_id)
-        return signed_pb2.RequireSignaturesResponse()
+        return signer_fence_pb2.RequireSignaturesResponse()
 
     async def start(self) -> None:
         """Serves on the socket."""

@@ -24,7 +24,7 @@ from chassis.signing import Role, Signer, SignerKind
 from chassis.testing.databases import DatabaseFactory, FreshDatabase
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.common.v1.passport_pb2 import ACCOUNT_STATUS_ACTIVE, PROJECT_STATUS_ACTIVE
-from sealgate.wallet.v1 import signed_body_pb2, signed_pb2, wallet_pb2, withdrawal_pb2
+from sealgate.wallet.v1 import signed_body_pb2, signed_pb2, signer_fence_pb2, subaccount_pb2, wallet_pb2
 from services.wallet.domain.wallet import Reach
 from services.wallet.storage import CONSTRAINT_ERRORS
 from services.wallet.storage_requests import RequestStorage
@@ -222,7 +222,7 @@ class SignedWorld(WalletWorld):
 
     async def list_subaccounts(self, identity: Identity) -> list[signed_body_pb2.Subaccount]:
         """What the identity sees of its account."""
-        request = withdrawal_pb2.ListSubaccountsRequest()
+        request = subaccount_pb2.ListSubaccountsRequest()
         return list((await self.call(self.subaccount_api.ListSubaccounts, request, identity)).subaccounts)
 
     async def look_up(self, identity: Identity, request_id: object) -> signed_pb2.RequestOutcome:
@@ -232,12 +232,12 @@ class SignedWorld(WalletWorld):
 
     async def fence(self, account_id: uuid.UUID, *public_keys: bytes) -> None:
         """Ends keys, as the keys service does."""
-        request = signed_pb2.FenceSignersRequest(account_id=str(account_id), public_keys=public_keys)
+        request = signer_fence_pb2.FenceSignersRequest(account_id=str(account_id), public_keys=public_keys)
         await self.call(self.fence_api.FenceSigners, request)
 
     async def require_signatures(self, account_id: uuid.UUID) -> None:
         """Ends what is unsigned, as the keys service does."""
-        request = signed_pb2.RequireSignaturesRequest(account_id=str(account_id))
+        request = signer_fence_pb2.RequireSignaturesRequest(account_id=str(account_id))
         await self.call(self.fence_api.RequireSignatures, request)
 
     async def units_of(self, wallet_id: str) -> int:

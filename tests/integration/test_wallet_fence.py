@@ -14,7 +14,7 @@ from chassis.db.tx import Transaction
 from chassis.errors import Code, SealgateError
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
-from sealgate.wallet.v1 import signed_body_pb2, signed_pb2
+from sealgate.wallet.v1 import signed_body_pb2, signed_pb2, signer_fence_pb2
 from services.wallet.storage_signers import refuse_if_signatures_required
 from tests.integration.signed_wallet_support import KeyHolder, SignedWorld, open_signed_wallet
 from tests.integration.wallet_support import code_of, refusal
@@ -138,7 +138,7 @@ async def test_fence_of_no_key_is_no_fence_and_a_malformed_one_is_refused(world:
 
     error = await refusal(world.fence(account_id, b"x" * 32, b"x" * 31))
     assert [detail.path for detail in error.details] == ["public_keys[1]"]
-    request = signed_pb2.RequireSignaturesRequest(account_id="nobody")
+    request = signer_fence_pb2.RequireSignaturesRequest(account_id="nobody")
     error = await refusal(world.call(world.fence_api.RequireSignatures, request))
     assert [detail.path for detail in error.details] == ["account_id"]
 

@@ -15,6 +15,7 @@ from sealgate.client.methods.async_session import AsyncSessionMethods
 from sealgate.client.methods.async_session_signature import AsyncSessionSignatureMethods
 from sealgate.client.methods.async_signed import AsyncSignedMethods
 from sealgate.client.methods.async_signing_key import AsyncSigningKeyMethods
+from sealgate.client.methods.async_subaccount import AsyncSubaccountMethods
 from sealgate.client.methods.async_time import AsyncTimeMethods
 from sealgate.client.methods.async_wallet import AsyncWalletMethods
 from sealgate.client.methods.async_withdrawal import AsyncWithdrawalMethods
@@ -27,6 +28,7 @@ from sealgate.client.methods.session import SessionMethods
 from sealgate.client.methods.session_signature import SessionSignatureMethods
 from sealgate.client.methods.signed import SignedMethods
 from sealgate.client.methods.signing_key import SigningKeyMethods
+from sealgate.client.methods.subaccount import SubaccountMethods
 from sealgate.client.methods.time import TimeMethods
 from sealgate.client.methods.wallet import WalletMethods
 from sealgate.client.methods.withdrawal import WithdrawalMethods
@@ -45,6 +47,7 @@ class Sealgate(
     SessionSignatureMethods,
     SignedMethods,
     SigningKeyMethods,
+    SubaccountMethods,
     TimeMethods,
     WalletMethods,
     WithdrawalMethods,
@@ -69,6 +72,7 @@ class AsyncSealgate(
     AsyncSessionSignatureMethods,
     AsyncSignedMethods,
     AsyncSigningKeyMethods,
+    AsyncSubaccountMethods,
     AsyncTimeMethods,
     AsyncWalletMethods,
     AsyncWithdrawalMethods,

@@ -360,13 +360,6 @@ LIST_TRANSFERS: Final = Operation(
     template="/api/v1/wallet/{wallet_id}/transfers",
     read=values.list_of(Transfer.from_json),
 )
-LIST_SUBACCOUNTS: Final = Operation(
-    name="list_subaccounts",
-    verb="GET",
-    template="/api/v1/subaccounts",
-    read=values.member("subaccounts", values.list_of(Subaccount.from_json)),
-    bare=True,
-)
 CREATE_WITHDRAWAL: Final = Operation(
     name="create_withdrawal",
     verb="POST",
@@ -410,5 +403,12 @@ GET_REQUEST: Final = Operation(
     verb="GET",
     template="/api/v1/requests/{request_id}",
     read=RequestOutcome.from_json,
+    bare=True,
+)
+LIST_SUBACCOUNTS: Final = Operation(
+    name="list_subaccounts",
+    verb="GET",
+    template="/api/v1/subaccounts",
+    read=values.member("subaccounts", values.list_of(Subaccount.from_json)),
     bare=True,
 )

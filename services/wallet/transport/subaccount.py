@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from chassis.clock import Clock
 from chassis.ids import Ids
-from sealgate.wallet.v1 import signed_body_pb2, wallet_pb2, withdrawal_pb2, withdrawal_pb2_grpc
+from sealgate.wallet.v1 import signed_body_pb2, subaccount_pb2, subaccount_pb2_grpc, wallet_pb2
 from services.wallet.domain.subaccount import Subaccount
 from services.wallet.domain.wallet import CHAIN, Wallet
 from services.wallet.ports import SubaccountStore, WalletStore
 from services.wallet.transport.messages import Context, reach
 
 
-class SubaccountServicer(withdrawal_pb2_grpc.SubaccountServiceServicer):
+class SubaccountServicer(subaccount_pb2_grpc.SubaccountServiceServicer):
     """The parts of the caller's own account."""
 
     def __init__(self, subaccounts: SubaccountStore, wallets: WalletStore, clock: Clock, ids: Ids) -> None:
@@ -22,15 +22,15 @@ class SubaccountServicer(withdrawal_pb2_grpc.SubaccountServiceServicer):
         self._ids = ids
 
     async def ListSubaccounts(
-        self, request: withdrawal_pb2.ListSubaccountsRequest, context: Context
-    ) -> withdrawal_pb2.ListSubaccountsResponse:
+        self, request: subaccount_pb2.ListSubaccountsRequest, context: Context
+    ) -> subaccount_pb2.ListSubaccountsResponse:
         """Lists the subaccounts with their wallets; an account's first call makes the first of both."""
         within = reach()
         listed = await self._subaccounts.list_subaccounts(within)
         if not listed and within.opens_account():
             await self._wallets.open_account(within, self._ids.uuid7(), self._clock.now_ns())
             listed = await self._subaccounts.list_subaccounts(within)
-        return withdrawal_pb2.ListSubaccountsResponse(subaccounts=[subaccount_message(one) for one in listed])
+        return subaccount_pb2.ListSubaccountsResponse(subaccounts=[subaccount_message(one) for one in listed])
 
 
 def subaccount_message(subaccount: Subaccount) -> signed_body_pb2.Subaccount:

@@ -6,20 +6,13 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 from sealgate.client import operations
-from sealgate.client.models.signed_body import Subaccount, WithdrawalAddress
+from sealgate.client.models.signed_body import WithdrawalAddress
 from sealgate.client.models.withdrawal import DepositAddress, RegisteredAddress, Withdrawal
 from sealgate.client.transport import AsyncTransport
 
 
 class AsyncWithdrawalMethods(AsyncTransport):
-    """The parts of the caller's own account."""
-
-    async def list_subaccounts(self, *, timeout_seconds: float | None = None) -> list[Subaccount]:
-        """Lists the subaccounts, each with its wallets; on the account's first call it makes the first
-        one.
-        """
-        arguments: dict[str, object] = {}
-        return await self._call(operations.LIST_SUBACCOUNTS, arguments, timeout_seconds=timeout_seconds)
+    """Money that leaves, and where to."""
 
     async def create_withdrawal(
         self,

@@ -6,20 +6,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from sealgate.client import operations
-from sealgate.client.models.signed_body import Subaccount, WithdrawalAddress
+from sealgate.client.models.signed_body import WithdrawalAddress
 from sealgate.client.models.withdrawal import DepositAddress, RegisteredAddress, Withdrawal
 from sealgate.client.transport import SyncTransport
 
 
 class WithdrawalMethods(SyncTransport):
-    """The parts of the caller's own account."""
-
-    def list_subaccounts(self, *, timeout_seconds: float | None = None) -> list[Subaccount]:
-        """Lists the subaccounts, each with its wallets; on the account's first call it makes the first
-        one.
-        """
-        arguments: dict[str, object] = {}
-        return self._call(operations.LIST_SUBACCOUNTS, arguments, timeout_seconds=timeout_seconds)
+    """Money that leaves, and where to."""
 
     def create_withdrawal(
         self,

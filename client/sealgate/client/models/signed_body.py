@@ -11,65 +11,6 @@ from sealgate.client.models.order import AmountUnits, OrderStatus, OrderType, Si
 from sealgate.client.models.wallet import ChainAddress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubaccountWallet:
-    """A wallet with the subaccount that it belongs to."""
-
-    wallet_id: str
-    """UUID of the wallet."""
-    name: str
-    """Display name."""
-    chains: dict[str, ChainAddress]
-    """By chain, today `POL`."""
-    subaccount_index: int
-    """The subaccount it belongs to."""
-    position: int
-    """Its place among the account's wallets, from 1."""
-    autoredeem: bool
-    """Whether winnings are redeemed without being asked."""
-    created_at_ns: int
-    """When it was made, Unix nanoseconds."""
-
-    @classmethod
-    def from_json(cls, value: object) -> SubaccountWallet:
-        """Reads one from an answer; raises UnreadableError when it is none."""
-        members = values.members_of(value)
-        return cls(
-            wallet_id=values.need(members, "wallet_id", values.text),
-            name=values.need(members, "name", values.text),
-            chains=values.need(members, "chains", values.map_of(ChainAddress.from_json)),
-            subaccount_index=values.need(members, "subaccount_index", values.integer),
-            position=values.need(members, "position", values.integer),
-            autoredeem=values.need(members, "autoredeem", values.flag),
-            created_at_ns=values.need(members, "created_at_ns", values.integer),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subaccount:
-    """A part of an account."""
-
-    subaccount_index: int
-    """Its index in the account, from 0."""
-    name: str
-    """Display name."""
-    created_at_ns: int
-    """When it was made, Unix nanoseconds."""
-    wallets: tuple[SubaccountWallet, ...]
-    """Its wallets, in the order of their making."""
-
-    @classmethod
-    def from_json(cls, value: object) -> Subaccount:
-        """Reads one from an answer; raises UnreadableError when it is none."""
-        members = values.members_of(value)
-        return cls(
-            subaccount_index=values.need(members, "subaccount_index", values.integer),
-            name=values.need(members, "name", values.text),
-            created_at_ns=values.need(members, "created_at_ns", values.integer),
-            wallets=values.need(members, "wallets", values.tuple_of(SubaccountWallet.from_json)),
-        )
-
-
 class WithdrawalState(StrEnum):
     """How far a withdrawal is."""
 
@@ -233,4 +174,63 @@ class SubmittedWithdrawal:
             address=values.need(members, "address", values.text),
             state=values.need(members, "state", values.one_of(WithdrawalState)),
             created_at_ns=values.need(members, "created_at_ns", values.integer),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubaccountWallet:
+    """A wallet with the subaccount that it belongs to."""
+
+    wallet_id: str
+    """UUID of the wallet."""
+    name: str
+    """Display name."""
+    chains: dict[str, ChainAddress]
+    """By chain, today `POL`."""
+    subaccount_index: int
+    """The subaccount it belongs to."""
+    position: int
+    """Its place among the account's wallets, from 1."""
+    autoredeem: bool
+    """Whether winnings are redeemed without being asked."""
+    created_at_ns: int
+    """When it was made, Unix nanoseconds."""
+
+    @classmethod
+    def from_json(cls, value: object) -> SubaccountWallet:
+        """Reads one from an answer; raises UnreadableError when it is none."""
+        members = values.members_of(value)
+        return cls(
+            wallet_id=values.need(members, "wallet_id", values.text),
+            name=values.need(members, "name", values.text),
+            chains=values.need(members, "chains", values.map_of(ChainAddress.from_json)),
+            subaccount_index=values.need(members, "subaccount_index", values.integer),
+            position=values.need(members, "position", values.integer),
+            autoredeem=values.need(members, "autoredeem", values.flag),
+            created_at_ns=values.need(members, "created_at_ns", values.integer),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subaccount:
+    """A part of an account."""
+
+    subaccount_index: int
+    """Its index in the account, from 0."""
+    name: str
+    """Display name."""
+    created_at_ns: int
+    """When it was made, Unix nanoseconds."""
+    wallets: tuple[SubaccountWallet, ...]
+    """Its wallets, in the order of their making."""
+
+    @classmethod
+    def from_json(cls, value: object) -> Subaccount:
+        """Reads one from an answer; raises UnreadableError when it is none."""
+        members = values.members_of(value)
+        return cls(
+            subaccount_index=values.need(members, "subaccount_index", values.integer),
+            name=values.need(members, "name", values.text),
+            created_at_ns=values.need(members, "created_at_ns", values.integer),
+            wallets=values.need(members, "wallets", values.tuple_of(SubaccountWallet.from_json)),
         )

@@ -28,7 +28,7 @@ from sealgate.common.v1 import method_rule_pb2 as sealgate_dot_common_dot_v1_dot
 from sealgate.wallet.v1 import signed_body_pb2 as sealgate_dot_wallet_dot_v1_dot_signed__body__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sealgate/wallet/v1/withdrawal.proto\x12\x12sealgate.wallet.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sealgate/common/v1/method_rule.proto\x1a$sealgate/wallet/v1/signed_body.proto\"\x18\n\x16ListSubaccountsRequest\"N\n\x17ListSubaccountsResponse\x12\x33\n\x0bsubaccounts\x18\x01 \x03(\x0b\x32\x1e.sealgate.wallet.v1.Subaccount\"d\n\x17\x43reateWithdrawalRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x16\n\x06\x61mount\x18\x03 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"N\n\x18\x43reateWithdrawalResponse\x12\x32\n\nwithdrawal\x18\x01 \x01(\x0b\x32\x1e.sealgate.wallet.v1.Withdrawal\"\xa2\x02\n\nWithdrawal\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x16\n\x06\x61mount\x18\x04 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01\x12\r\n\x05\x63hain\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x32\n\x05state\x18\x07 \x01(\x0e\x32#.sealgate.wallet.v1.WithdrawalState\x12\x0f\n\x07tx_hash\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x16ListWithdrawalsRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"N\n\x17ListWithdrawalsResponse\x12\x33\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x1e.sealgate.wallet.v1.Withdrawal\"<\n\x18GetDepositAddressRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x01(\t\"P\n\x19GetDepositAddressResponse\x12\x33\n\x07\x64\x65posit\x18\x01 \x01(\x0b\x32\".sealgate.wallet.v1.DepositAddress\"C\n\x0e\x44\x65positAddress\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\" \n\x1eListWithdrawalAddressesRequest\"[\n\x1fListWithdrawalAddressesResponse\x12\x38\n\taddresses\x18\x01 \x03(\x0b\x32%.sealgate.wallet.v1.WithdrawalAddress\"X\n\"AddAccountWithdrawalAddressRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"]\n#AddAccountWithdrawalAddressResponse\x12\x36\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32%.sealgate.wallet.v1.RegisteredAddress\"\x92\x01\n\x11RegisteredAddress\x12\r\n\x05\x63hain\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12-\n\tusable_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb2\x01\n\x11SubaccountService\x12\x9c\x01\n\x0fListSubaccounts\x12*.sealgate.wallet.v1.ListSubaccountsRequest\x1a+.sealgate.wallet.v1.ListSubaccountsResponse\"0\x8a\xe7\x18\x11\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x03H\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/subaccounts2\xbb\x08\n\x11WithdrawalService\x12\xcb\x01\n\x10\x43reateWithdrawal\x12+.sealgate.wallet.v1.CreateWithdrawalRequest\x1a,.sealgate.wallet.v1.CreateWithdrawalResponse\"\\\x8a\xe7\x18&\x08\x01\x1a\x02\x02\x03 \x06(\x01\x30\x02\x38\x01@\xc9\x01H\x02j\nwithdrawalr\x05\x12\x1dJ.K\x82\xd3\xe4\x93\x02,\"\'/api/v1/wallet/pol/{wallet_id}/withdraw:\x01*\x12\xc0\x01\n\x0fListWithdrawals\x12*.sealgate.wallet.v1.ListWithdrawalsRequest\x1a+.sealgate.wallet.v1.ListWithdrawalsResponse\"T\x8a\xe7\x18\x1e\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x01H\x01\x62\x0bwithdrawals\x82\xd3\xe4\x93\x02,\x12*/api/v1/wallet/pol/{wallet_id}/withdrawals\x12\xc9\x01\n\x11GetDepositAddress\x12,.sealgate.wallet.v1.GetDepositAddressRequest\x1a-.sealgate.wallet.v1.GetDepositAddressResponse\"W\x8a\xe7\x18\x1d\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x01H\x01j\x07\x64\x65positr\x01\x46\x82\xd3\xe4\x93\x02\x30\x12./api/v1/wallet/pol/{wallet_id}/deposit/{chain}\x12\xc5\x01\n\x17ListWithdrawalAddresses\x12\x32.sealgate.wallet.v1.ListWithdrawalAddressesRequest\x1a\x33.sealgate.wallet.v1.ListWithdrawalAddressesResponse\"A\x8a\xe7\x18\x11\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x03H\x01\x82\xd3\xe4\x93\x02&\x12$/api/v1/trading/withdrawal-addresses\x12\x80\x02\n\x1b\x41\x64\x64\x41\x63\x63ountWithdrawalAddress\x12\x36.sealgate.wallet.v1.AddAccountWithdrawalAddressRequest\x1a\x37.sealgate.wallet.v1.AddAccountWithdrawalAddressResponse\"p\x8a\xe7\x18*\x08\x01\x1a\x01\x01(\x01\x30\x02\x38\x01@\xc9\x01H\x02Z\naccount_idj\x07\x61\x64\x64ressr\x03\x17\x12I\x82\xd3\xe4\x93\x02<\"7/api/v1/project/account/{account_id}/withdrawal-address:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sealgate/wallet/v1/withdrawal.proto\x12\x12sealgate.wallet.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$sealgate/common/v1/method_rule.proto\x1a$sealgate/wallet/v1/signed_body.proto\"d\n\x17\x43reateWithdrawalRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x16\n\x06\x61mount\x18\x03 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"N\n\x18\x43reateWithdrawalResponse\x12\x32\n\nwithdrawal\x18\x01 \x01(\x0b\x32\x1e.sealgate.wallet.v1.Withdrawal\"\xa2\x02\n\nWithdrawal\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x16\n\x06\x61mount\x18\x04 \x01(\tB\x06\x92\xe7\x18\x02\x08\x01\x12\r\n\x05\x63hain\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x32\n\x05state\x18\x07 \x01(\x0e\x32#.sealgate.wallet.v1.WithdrawalState\x12\x0f\n\x07tx_hash\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x16ListWithdrawalsRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"N\n\x17ListWithdrawalsResponse\x12\x33\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x1e.sealgate.wallet.v1.Withdrawal\"<\n\x18GetDepositAddressRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x01(\t\"P\n\x19GetDepositAddressResponse\x12\x33\n\x07\x64\x65posit\x18\x01 \x01(\x0b\x32\".sealgate.wallet.v1.DepositAddress\"C\n\x0e\x44\x65positAddress\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\" \n\x1eListWithdrawalAddressesRequest\"[\n\x1fListWithdrawalAddressesResponse\x12\x38\n\taddresses\x18\x01 \x03(\x0b\x32%.sealgate.wallet.v1.WithdrawalAddress\"X\n\"AddAccountWithdrawalAddressRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"]\n#AddAccountWithdrawalAddressResponse\x12\x36\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32%.sealgate.wallet.v1.RegisteredAddress\"\x92\x01\n\x11RegisteredAddress\x12\r\n\x05\x63hain\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12-\n\tusable_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xbb\x08\n\x11WithdrawalService\x12\xcb\x01\n\x10\x43reateWithdrawal\x12+.sealgate.wallet.v1.CreateWithdrawalRequest\x1a,.sealgate.wallet.v1.CreateWithdrawalResponse\"\\\x8a\xe7\x18&\x08\x01\x1a\x02\x02\x03 \x06(\x01\x30\x02\x38\x01@\xc9\x01H\x02j\nwithdrawalr\x05\x12\x1dJ.K\x82\xd3\xe4\x93\x02,\"\'/api/v1/wallet/pol/{wallet_id}/withdraw:\x01*\x12\xc0\x01\n\x0fListWithdrawals\x12*.sealgate.wallet.v1.ListWithdrawalsRequest\x1a+.sealgate.wallet.v1.ListWithdrawalsResponse\"T\x8a\xe7\x18\x1e\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x01H\x01\x62\x0bwithdrawals\x82\xd3\xe4\x93\x02,\x12*/api/v1/wallet/pol/{wallet_id}/withdrawals\x12\xc9\x01\n\x11GetDepositAddress\x12,.sealgate.wallet.v1.GetDepositAddressRequest\x1a-.sealgate.wallet.v1.GetDepositAddressResponse\"W\x8a\xe7\x18\x1d\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x01H\x01j\x07\x64\x65positr\x01\x46\x82\xd3\xe4\x93\x02\x30\x12./api/v1/wallet/pol/{wallet_id}/deposit/{chain}\x12\xc5\x01\n\x17ListWithdrawalAddresses\x12\x32.sealgate.wallet.v1.ListWithdrawalAddressesRequest\x1a\x33.sealgate.wallet.v1.ListWithdrawalAddressesResponse\"A\x8a\xe7\x18\x11\x08\x01\x1a\x03\x02\x03\x04 \x03(\x01\x30\x01\x38\x03H\x01\x82\xd3\xe4\x93\x02&\x12$/api/v1/trading/withdrawal-addresses\x12\x80\x02\n\x1b\x41\x64\x64\x41\x63\x63ountWithdrawalAddress\x12\x36.sealgate.wallet.v1.AddAccountWithdrawalAddressRequest\x1a\x37.sealgate.wallet.v1.AddAccountWithdrawalAddressResponse\"p\x8a\xe7\x18*\x08\x01\x1a\x01\x01(\x01\x30\x02\x38\x01@\xc9\x01H\x02Z\naccount_idj\x07\x61\x64\x64ressr\x03\x17\x12I\x82\xd3\xe4\x93\x02<\"7/api/v1/project/account/{account_id}/withdrawal-address:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEWITHDRAWALREQUEST'].fields_by_name['amount']._serialized_options = b'\222\347\030\002\010\001'
   _globals['_WITHDRAWAL'].fields_by_name['amount']._loaded_options = None
   _globals['_WITHDRAWAL'].fields_by_name['amount']._serialized_options = b'\222\347\030\002\010\001'
-  _globals['_SUBACCOUNTSERVICE'].methods_by_name['ListSubaccounts']._loaded_options = None
-  _globals['_SUBACCOUNTSERVICE'].methods_by_name['ListSubaccounts']._serialized_options = b'\212\347\030\021\010\001\032\003\002\003\004 \003(\0010\0018\003H\001\202\323\344\223\002\025\022\023/api/v1/subaccounts'
   _globals['_WITHDRAWALSERVICE'].methods_by_name['CreateWithdrawal']._loaded_options = None
   _globals['_WITHDRAWALSERVICE'].methods_by_name['CreateWithdrawal']._serialized_options = b'\212\347\030&\010\001\032\002\002\003 \006(\0010\0028\001@\311\001H\002j\nwithdrawalr\005\022\035J.K\202\323\344\223\002,\"\'/api/v1/wallet/pol/{wallet_id}/withdraw:\001*'
   _globals['_WITHDRAWALSERVICE'].methods_by_name['ListWithdrawals']._loaded_options = None
@@ -51,38 +49,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WITHDRAWALSERVICE'].methods_by_name['ListWithdrawalAddresses']._serialized_options = b'\212\347\030\021\010\001\032\003\002\003\004 \003(\0010\0018\003H\001\202\323\344\223\002&\022$/api/v1/trading/withdrawal-addresses'
   _globals['_WITHDRAWALSERVICE'].methods_by_name['AddAccountWithdrawalAddress']._loaded_options = None
   _globals['_WITHDRAWALSERVICE'].methods_by_name['AddAccountWithdrawalAddress']._serialized_options = b'\212\347\030*\010\001\032\001\001(\0010\0028\001@\311\001H\002Z\naccount_idj\007addressr\003\027\022I\202\323\344\223\002<\"7/api/v1/project/account/{account_id}/withdrawal-address:\001*'
-  _globals['_LISTSUBACCOUNTSREQUEST']._serialized_start=198
-  _globals['_LISTSUBACCOUNTSREQUEST']._serialized_end=222
-  _globals['_LISTSUBACCOUNTSRESPONSE']._serialized_start=224
-  _globals['_LISTSUBACCOUNTSRESPONSE']._serialized_end=302
-  _globals['_CREATEWITHDRAWALREQUEST']._serialized_start=304
-  _globals['_CREATEWITHDRAWALREQUEST']._serialized_end=404
-  _globals['_CREATEWITHDRAWALRESPONSE']._serialized_start=406
-  _globals['_CREATEWITHDRAWALRESPONSE']._serialized_end=484
-  _globals['_WITHDRAWAL']._serialized_start=487
-  _globals['_WITHDRAWAL']._serialized_end=777
-  _globals['_LISTWITHDRAWALSREQUEST']._serialized_start=779
-  _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=884
-  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=886
-  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=964
-  _globals['_GETDEPOSITADDRESSREQUEST']._serialized_start=966
-  _globals['_GETDEPOSITADDRESSREQUEST']._serialized_end=1026
-  _globals['_GETDEPOSITADDRESSRESPONSE']._serialized_start=1028
-  _globals['_GETDEPOSITADDRESSRESPONSE']._serialized_end=1108
-  _globals['_DEPOSITADDRESS']._serialized_start=1110
-  _globals['_DEPOSITADDRESS']._serialized_end=1177
-  _globals['_LISTWITHDRAWALADDRESSESREQUEST']._serialized_start=1179
-  _globals['_LISTWITHDRAWALADDRESSESREQUEST']._serialized_end=1211
-  _globals['_LISTWITHDRAWALADDRESSESRESPONSE']._serialized_start=1213
-  _globals['_LISTWITHDRAWALADDRESSESRESPONSE']._serialized_end=1304
-  _globals['_ADDACCOUNTWITHDRAWALADDRESSREQUEST']._serialized_start=1306
-  _globals['_ADDACCOUNTWITHDRAWALADDRESSREQUEST']._serialized_end=1394
-  _globals['_ADDACCOUNTWITHDRAWALADDRESSRESPONSE']._serialized_start=1396
-  _globals['_ADDACCOUNTWITHDRAWALADDRESSRESPONSE']._serialized_end=1489
-  _globals['_REGISTEREDADDRESS']._serialized_start=1492
-  _globals['_REGISTEREDADDRESS']._serialized_end=1638
-  _globals['_SUBACCOUNTSERVICE']._serialized_start=1641
-  _globals['_SUBACCOUNTSERVICE']._serialized_end=1819
-  _globals['_WITHDRAWALSERVICE']._serialized_start=1822
-  _globals['_WITHDRAWALSERVICE']._serialized_end=2905
+  _globals['_CREATEWITHDRAWALREQUEST']._serialized_start=198
+  _globals['_CREATEWITHDRAWALREQUEST']._serialized_end=298
+  _globals['_CREATEWITHDRAWALRESPONSE']._serialized_start=300
+  _globals['_CREATEWITHDRAWALRESPONSE']._serialized_end=378
+  _globals['_WITHDRAWAL']._serialized_start=381
+  _globals['_WITHDRAWAL']._serialized_end=671
+  _globals['_LISTWITHDRAWALSREQUEST']._serialized_start=673
+  _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=778
+  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=780
+  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=858
+  _globals['_GETDEPOSITADDRESSREQUEST']._serialized_start=860
+  _globals['_GETDEPOSITADDRESSREQUEST']._serialized_end=920
+  _globals['_GETDEPOSITADDRESSRESPONSE']._serialized_start=922
+  _globals['_GETDEPOSITADDRESSRESPONSE']._serialized_end=1002
+  _globals['_DEPOSITADDRESS']._serialized_start=1004
+  _globals['_DEPOSITADDRESS']._serialized_end=1071
+  _globals['_LISTWITHDRAWALADDRESSESREQUEST']._serialized_start=1073
+  _globals['_LISTWITHDRAWALADDRESSESREQUEST']._serialized_end=1105
+  _globals['_LISTWITHDRAWALADDRESSESRESPONSE']._serialized_start=1107
+  _globals['_LISTWITHDRAWALADDRESSESRESPONSE']._serialized_end=1198
+  _globals['_ADDACCOUNTWITHDRAWALADDRESSREQUEST']._serialized_start=1200
+  _globals['_ADDACCOUNTWITHDRAWALADDRESSREQUEST']._serialized_end=1288
+  _globals['_ADDACCOUNTWITHDRAWALADDRESSRESPONSE']._serialized_start=1290
+  _globals['_ADDACCOUNTWITHDRAWALADDRESSRESPONSE']._serialized_end=1383
+  _globals['_REGISTEREDADDRESS']._serialized_start=1386
+  _globals['_REGISTEREDADDRESS']._serialized_end=1532
+  _globals['_WITHDRAWALSERVICE']._serialized_start=1535
+  _globals['_WITHDRAWALSERVICE']._serialized_end=2618
 # @@protoc_insertion_point(module_scope)

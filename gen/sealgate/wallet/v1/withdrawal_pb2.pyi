@@ -21,47 +21,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class ListSubaccountsRequest(_message.Message):
-    """The account is the credential's own."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListSubaccountsRequest: _TypeAlias = ListSubaccountsRequest  # noqa: Y015
-
-@_typing.final
-class ListSubaccountsResponse(_message.Message):
-    """The subaccounts."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SUBACCOUNTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def subaccounts(self) -> _containers.RepeatedCompositeFieldContainer[_signed_body_pb2.Subaccount]:
-        """By index."""
-
-    def __init__(
-        self,
-        *,
-        subaccounts: _abc.Iterable[_signed_body_pb2.Subaccount] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subaccounts", b"subaccounts"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListSubaccountsResponse: _TypeAlias = ListSubaccountsResponse  # noqa: Y015
-
-@_typing.final
 class CreateWithdrawalRequest(_message.Message):
     """A withdrawal."""
 

@@ -12,30 +12,6 @@ import abc as _abc_1
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
-class SubaccountServiceStub:
-    """The parts of the caller's own account."""
-
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListSubaccounts: _aio.UnaryUnaryMultiCallable[_withdrawal_pb2.ListSubaccountsRequest, _withdrawal_pb2.ListSubaccountsResponse]
-    """Lists the subaccounts, each with its wallets; on the account's first call it
-    makes the first one.
-    """
-
-class SubaccountServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The parts of the caller's own account."""
-
-    @_abc_1.abstractmethod
-    def ListSubaccounts(
-        self,
-        request: _withdrawal_pb2.ListSubaccountsRequest,
-        context: _aio.ServicerContext[_withdrawal_pb2.ListSubaccountsRequest, _abc.Awaitable[_withdrawal_pb2.ListSubaccountsResponse]],
-    ) -> _abc.Awaitable[_withdrawal_pb2.ListSubaccountsResponse]:
-        """Lists the subaccounts, each with its wallets; on the account's first call it
-        makes the first one.
-        """
-
-def add_SubaccountServiceServicer_to_server(servicer: SubaccountServiceServicer, server: _aio.Server) -> None: ...
-
 class WithdrawalServiceStub:
     """Money that leaves, and where to."""
 
