@@ -257,12 +257,12 @@ WHERE account_id = $1 AND public_key = $2;
 
 -- name: add_fences
 -- What the wallet service has to be told of keys that sign no more.
-INSERT INTO fence_outbox (account_id, kind, public_key, created_at_ns)
-SELECT $1, 'FENCE', ended.public_key, $3 FROM unnest($2::bytea[]) AS ended (public_key);
+INSERT INTO fence_outbox (account_id, public_key, created_at_ns)
+SELECT $1, ended.public_key, $3 FROM unnest($2::bytea[]) AS ended (public_key);
 
 -- name: add_requirement
 -- That the wallet service has to be told of the account's first master key.
-INSERT INTO fence_outbox (account_id, kind, created_at_ns) VALUES ($1, 'REQUIRE', $2);
+INSERT INTO fence_outbox (account_id, created_at_ns) VALUES ($1, $2);
 
 -- name: list_fences
 -- What the wallet service has yet to be told of an account, oldest first, at most $2.

@@ -31,7 +31,7 @@ REVOKE: Final = "SubmitRevokeSessionKey"
 MANY_COUNT: Final = 2500
 EXPIRED_COUNT: Final = 100_000
 ADD_TO_OUTBOX: Final = """
-INSERT INTO fence_outbox (account_id, kind, public_key, created_at_ns) VALUES ($1, $2, $3, 1)
+INSERT INTO fence_outbox (account_id, public_key, created_at_ns) VALUES ($1, $2, 1)
 """
 ADD_SESSIONS: Final = """
 INSERT INTO signer (
@@ -111,8 +111,8 @@ async def test_account_that_cannot_be_told_of_keeps_no_other_waiting(
     """The wallet service refuses the first of two; the second is told of in the same round."""
     session, key = await keys.mint(master), b"k" * 32
     keys.wallet.refused_account_id = OTHER_ACCOUNT_ID
-    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(OTHER_ACCOUNT_ID), "FENCE", key)
-    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "FENCE", session.public_key)
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(OTHER_ACCOUNT_ID), key)
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), session.public_key)
     await keys.pass_until(f"{OUTBOX} WHERE public_key <> '\\x{key.hex()}'")
     assert keys.wallet.stopped == {(ACCOUNT_ID, session.public_key)}
 
@@ -152,8 +152,8 @@ async def test_wallet_service_is_told_when_it_is_back_though_nobody_asks_again(
 
 async def test_what_another_process_left_to_tell_is_told(keys: KeysServer) -> None:
     """It is in the database, and outlives whoever wrote it."""
-    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "FENCE", bytes(32))
-    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "REQUIRE", None)
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), bytes(32))
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), None)
     await keys.pass_until(OUTBOX)
     assert keys.wallet.stopped == {(ACCOUNT_ID, bytes(32))}
     assert keys.wallet.requiring == {ACCOUNT_ID}
@@ -164,7 +164,7 @@ async def test_answer_waits_for_whatever_of_the_account_is_untold(
 ) -> None:
     """A master key is added to an account of which the wallet service then knows that it has some."""
     keys.wallet.requiring.clear()
-    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), "REQUIRE", None)
+    await keys.rows(ADD_TO_OUTBOX, uuid.UUID(ACCOUNT_ID), None)
     await keys.add_master(master)
     assert keys.wallet.requiring == {ACCOUNT_ID}
     assert await keys.rows(OUTBOX) == []

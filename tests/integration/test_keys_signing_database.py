@@ -72,7 +72,6 @@ API_KEY: Final[Row] = {
 }
 FENCE: Final[Row] = {
     "account_id": ACCOUNT,
-    "kind": "FENCE",
     "public_key": bytes([2] * 32),
     "created_at_ns": 10,
 }
@@ -176,14 +175,10 @@ async def test_database_refuses_an_api_key_of_no_session_that_says_it_has_one(co
 
 
 async def test_database_refuses_an_act_that_names_the_wrong_thing(connection: Connection) -> None:
-    """A fence names a key, a requirement none; an act on a device key names that and no other."""
-    for wrong, constraint in (
-        ({"kind": "STOP", "public_key": None}, "fence_outbox_kind_is_known"),
-        ({"public_key": None}, "fence_outbox_fence_names_the_key"),
-        ({"kind": "REQUIRE"}, "fence_outbox_fence_names_the_key"),
-        ({"public_key": bytes(31)}, "fence_outbox_public_key_is_ed25519"),
-    ):
-        await refuses(connection, "fence_outbox", FENCE | wrong, constraint)
+    """A fence names a whole key; an act on a device key names that and no other."""
+    await refuses(
+        connection, "fence_outbox", FENCE | {"public_key": bytes(31)}, "fence_outbox_public_key_is_ed25519"
+    )
     device: Row = {"action": "DEVICE_KEY_ISSUED", "public_key": None, "device_key_id": uuid.UUID(int=9)}
     acts: tuple[tuple[Row, str], ...] = (
         ({"action": "SESSION_KEY_LOST"}, "audit_action_is_known"),
