@@ -194,14 +194,23 @@ class OrderStorage:
         return await self._in_turn([known.market_id], closed)
 
     async def end_expired_orders(self) -> int:
-        """See `OrderStore.end_expired_orders`; a transaction for each market."""
+        """See `OrderStore.end_expired_orders`; a transaction a market, and a failure when all were tried.
+
+        A market that somebody else keeps for long must not keep back what was held for orders in others.
+        """
         now_ns, ended_count = self._clock.now_ns(), 0
+        failure: SealgateError | None = None
         rows = await self._database.fetch(
             _LIST_MARKETS_WITH_EXPIRED_ORDERS, now_ns, ORDERS_ENDED_AT_ONCE_COUNT
         )
         for row in rows:
             market_id = row["market_id"]
-            ended_count += await self._in_turn([market_id], partial(self._expire, market_id, now_ns))
+            try:
+                ended_count += await self._in_turn([market_id], partial(self._expire, market_id, now_ns))
+            except SealgateError as error:
+                failure = error
+        if failure is not None:
+            raise failure
         return ended_count
 
     async def _in_turn(self, market_ids: Sequence[int], work: Callable[[], Awaitable[_Result]]) -> _Result:

@@ -137,6 +137,27 @@ async def test_sweeping_ends_expired_orders_and_their_holds(
     assert await world.broken_rules() == []
 
 
+async def test_market_that_somebody_keeps_holds_up_no_other(
+    world: TradingWorld, market: market_pb2.ListedMarket
+) -> None:
+    """What expired in the others gives back what it held, and the failure is told when all were tried."""
+    trader, other = await world.trader(), await world.market()
+    for listed in (market, other):
+        await world.place(
+            trader, listed.left_token_id, BUY, "0.4", "10", time_in_force=GTD, expiration=START + 60
+        )
+    world.clock.advance(seconds=60)
+    stranger = await world.connect()
+    try:
+        async with stranger.transaction():
+            await stranger.execute("SELECT FROM market ORDER BY market_id LIMIT 1 FOR UPDATE")
+            assert await code_of(world.orders.end_expired_orders()) is Code.UNAVAILABLE
+            assert await world.usdc(trader) == ("100.000000", "96.000000")
+    finally:
+        await stranger.close()
+    assert await world.orders.end_expired_orders() == 1
+
+
 async def test_order_that_had_to_wait_is_matched_as_of_its_turn(
     world: TradingWorld, market: market_pb2.ListedMarket
 ) -> None:
