@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pickle
+import resource
 import stat
 import time
 import uuid
@@ -317,6 +318,19 @@ def test_request_ids_carry_the_time_and_are_not_guessed() -> None:
     assert len(made) == 100
     assert {item.version for item in made} == {7}
     assert uuid_v7(0x0123456789AB, b"\xff" * 10) == uuid.UUID("01234567-89ab-7fff-bfff-ffffffffffff")
+
+
+def test_key_that_could_not_be_saved_leaves_no_file(tmp_path: Path) -> None:
+    """Where the disk is full, the same name is good again when it is not."""
+    path, limits = tmp_path / "some.key", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            KeyPair(bytes(32)).save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    KeyPair(bytes(32)).save(path)
+    assert KeyPair.load(path).public_key == KeyPair(bytes(32)).public_key
 
 
 def test_saved_key_is_loaded_again_and_no_other_file_is_touched(tmp_path: Path) -> None:

@@ -106,10 +106,15 @@ class KeyPair:
         except FileExistsError:
             text = f"{path} is there already, and a private key is never written over: take another name"
             raise KeyFileError(text) from None
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n")
-            file.flush()
-            os.fsync(descriptor)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(f"-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n")
+                file.flush()
+                os.fsync(descriptor)
+        except BaseException:
+            # Half a key is of no use, and would be in the way of the next attempt.
+            Path(path).unlink(missing_ok=True)
+            raise
 
     @property
     def public_key(self) -> bytes:
