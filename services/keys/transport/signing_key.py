@@ -34,8 +34,14 @@ from services.keys.transport.signing_messages import (
 OnceCommitted = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 """Does something when what was done before is committed; see `chassis.db.tx.Database.once_committed`."""
 
-TELLS_WALLET: Final = frozenset({14, 28, 29})
-"""The request types whose outcome is told only when the wallet service knows what they changed."""
+_REVOKE_SESSION_KEY: Final = 14
+_ADD_MASTER_KEY: Final = 28
+_REMOVE_MASTER_KEY: Final = 29
+
+TELLS_WALLET: Final = frozenset({_REVOKE_SESSION_KEY, _ADD_MASTER_KEY, _REMOVE_MASTER_KEY})
+"""The request types that are answered only when the wallet service knows all that it has to be told of the
+account. Adding a key tells it nothing new, but the account's first one may be untold still.
+"""
 
 
 class SigningKeyServicer(signing_key_pb2_grpc.SigningKeyServiceServicer):
