@@ -142,7 +142,7 @@ SELECT withdrawal.withdrawal_id, withdrawal.wallet_id, withdrawal.asset_id, asse
 
 -- name: lock_next_of_rail
 -- The oldest of a rail's ($1) that can go on: SENT, or PENDING since $2 or longer. What somebody else
--- moves on already is left to him.
+-- moves on already is left to him, and those of $3 are passed over.
 SELECT withdrawal.withdrawal_id, withdrawal.wallet_id, withdrawal.asset_id, asset.code, asset.scale, asset.class,
        withdrawal.amount, withdrawal.chain, withdrawal.address, withdrawal.state, withdrawal.rail,
        withdrawal.external_ref, withdrawal.created_at_ns, withdrawal.updated_at_ns
@@ -151,6 +151,7 @@ SELECT withdrawal.withdrawal_id, withdrawal.wallet_id, withdrawal.asset_id, asse
  WHERE withdrawal.state IN ('PENDING', 'SENT')
    AND withdrawal.rail = $1
    AND (withdrawal.state = 'SENT' OR withdrawal.created_at_ns <= $2)
+   AND withdrawal.withdrawal_id <> ALL ($3::uuid[])
  ORDER BY withdrawal.created_at_ns, withdrawal.withdrawal_id
  LIMIT 1
    FOR NO KEY UPDATE OF withdrawal SKIP LOCKED;

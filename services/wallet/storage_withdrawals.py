@@ -229,19 +229,32 @@ class WithdrawalStorage:
         """See `WithdrawalStore.pay_by_itself`; a transaction for each step.
 
         A step that was committed is never taken again, wherever the round before ended: the next one
-        begins with what the database says.
+        begins with what the database says. A withdrawal whose step fails is passed over for this round, so
+        that it holds up no other; the failure is told when all were tried.
         """
-        for taken_count in range(WITHDRAWAL_STEPS_AT_ONCE_COUNT):
-            now_ns = self._clock.now_ns()
+        taken_count, failed_ids = 0, list[uuid.UUID]()
+        failure: SealgateError | None = None
+        while taken_count + len(failed_ids) < WITHDRAWAL_STEPS_AT_ONCE_COUNT:
+            now_ns, next_id = self._clock.now_ns(), None
             delayed_since_ns = now_ns - self._terms.delay_seconds * NANOSECONDS_PER_SECOND
             act = Act(ActorKind.RAIL, Rail.EMBEDDED, self._ids.uuid7(), now_ns)
-            async with self._database.transaction() as tx:
-                row = await tx.fetchrow(_LOCK_NEXT_OF_RAIL, Rail.EMBEDDED, delayed_since_ns)
-                if row is None:
-                    return taken_count
-                withdrawal = _withdrawal(row)
-                await _take(tx, withdrawal, embedded_step(withdrawal), act)
-        return WITHDRAWAL_STEPS_AT_ONCE_COUNT
+            try:
+                async with self._database.transaction() as tx:
+                    row = await tx.fetchrow(_LOCK_NEXT_OF_RAIL, Rail.EMBEDDED, delayed_since_ns, failed_ids)
+                    if row is None:
+                        break
+                    withdrawal = _withdrawal(row)
+                    next_id = withdrawal.withdrawal_id
+                    await _take(tx, withdrawal, embedded_step(withdrawal), act)
+                taken_count += 1
+            except SealgateError as error:
+                if next_id is None:
+                    raise
+                failed_ids.append(next_id)
+                failure = error
+        if failure is not None:
+            raise failure
+        return taken_count
 
 
 async def _take_turn(tx: Transaction, account_id: uuid.UUID, *, is_signed: bool) -> None:

@@ -239,6 +239,26 @@ async def test_embedded_rail_killed_between_sending_and_paying_pays_once(world: 
     assert await world.broken_rules() == []
 
 
+async def test_withdrawal_that_cannot_be_paid_holds_up_no_other(world: WithdrawalWorld) -> None:
+    """The oldest waits for a wallet that somebody keeps; what comes behind it is paid in the same round."""
+    (caller, wallet_id), (other, other_wallet_id) = [await world.rich("100") for _ in range(2)]
+    await world.withdraw(caller, wallet_id, "30")
+    world.clock.advance(seconds=1)
+    await world.withdraw(other, other_wallet_id, "30")
+    world.clock.advance(seconds=60)
+    holder = await world.connect()
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM balance WHERE wallet_id = $1 FOR UPDATE", uuid.UUID(wallet_id))
+            assert await code_of(world.withdrawals.pay_by_itself()) is Code.UNAVAILABLE
+            assert await world.holdings(other, other_wallet_id) == ("70.000000", "0.000000")
+    finally:
+        await holder.close()
+    assert await world.withdrawals.pay_by_itself() == 1
+    assert await world.holdings(caller, wallet_id) == ("70.000000", "0.000000")
+    assert await world.broken_rules() == []
+
+
 async def test_embedded_rails_of_several_replicas_pay_each_withdrawal_once(
     database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds
 ) -> None:
