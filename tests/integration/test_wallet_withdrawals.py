@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections import Counter
 from contextvars import Context
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -187,6 +188,24 @@ async def test_withdrawal_does_not_go_to_another_accounts_address(world: Withdra
     assert await code_of(refused) is Code.ADDRESS_NOT_USABLE
 
 
+async def test_wait_of_an_address_is_over_by_the_clock_alone(world: WithdrawalWorld) -> None:
+    """When a signed request counts as decided may be ahead of the clock, since it never goes back."""
+    caller = world.caller()
+    wallet_id = await world.funded_wallet(caller)
+    added = await world.add(caller)
+    within = Reach(caller.project_id, caller.account(), None)
+
+    refused = world.withdrawals.create_withdrawal(
+        within,
+        _of_usdc(world, wallet_id, 5_000_000),
+        replace(_act(world), at_ns=added.usable_at_ns),
+        is_signed=True,
+    )
+
+    assert await code_of(refused) is Code.ADDRESS_NOT_USABLE
+    assert await world.list_withdrawals(caller, wallet_id) == []
+
+
 async def test_limit_counts_what_the_account_withdrew_in_24_hours(world: WithdrawalWorld) -> None:
     """Over all wallets, to the last unit, until 24 h after it was asked for and not a nanosecond less."""
     caller, wallet_id = await world.rich("2000")
@@ -220,6 +239,23 @@ async def test_limit_does_not_count_what_came_to_nothing(world: WithdrawalWorld,
     await world.settle(begun.withdrawal_id, FAILED if state == FAILED else REJECTED)
 
     await world.withdraw(caller, wallet_id, "1000")
+
+
+async def test_limit_is_each_accounts_and_each_assets_own(world: WithdrawalWorld) -> None:
+    """What others withdrew takes nothing of it, nor what was withdrawn of another asset."""
+    await world.administer("INSERT INTO asset (code, scale, class) VALUES ('EURC', 6, 'CASH')")
+    caller, wallet_id = await world.rich("2000")
+    stranger, strange_id = await world.rich("2000")
+    await world.deposit(wallet_id, "2000", "euros", asset="EURC")
+
+    await world.withdraw(stranger, strange_id, "1000")
+    await world.withdraw(caller, wallet_id, "1000", token="EURC")
+    await world.withdraw(caller, wallet_id, "1000")
+
+    for token in ("EURC", "USDC"):
+        asked = world.withdraw(caller, wallet_id, "0.000001", token=token)
+        assert await code_of(asked) is Code.WITHDRAWAL_LIMIT_REACHED
+    assert await world.broken_rules() == []
 
 
 @SIGNED
@@ -288,6 +324,25 @@ async def test_balance_is_held_once_when_ten_ask_for_the_last_of_it_at_once(
     assert Counter(answers) == {None: 1, Code.INSUFFICIENT_BALANCE: 9}
     assert await world.holdings(caller, wallet_id) == ("10.000000", "6.000000")
     assert await world.broken_rules() == []
+
+
+async def test_withdrawal_is_told_what_is_left_when_somebody_else_has_spent_it(
+    world: WithdrawalWorld,
+) -> None:
+    """Whoever is about to keep money back is waited for, and what he leaves is what there is."""
+    caller, wallet_id = await world.rich("10")
+    holder = await world.connect()
+    try:
+        async with holder.transaction():
+            await holder.execute("UPDATE balance SET held = 8000000 WHERE wallet_id = $1::uuid", wallet_id)
+            asked = asyncio.create_task(refusal(world.withdraw(caller, wallet_id, "6")))
+            await world.wait_until_blocked()
+    finally:
+        await holder.close()
+
+    error = await asked
+    assert error.code is Code.INSUFFICIENT_BALANCE
+    assert [detail.message for detail in error.details] == ["needs 6 USDC, has 2"]
 
 
 async def test_withdrawals_come_in_pages_newest_first(world: WithdrawalWorld) -> None:
