@@ -340,6 +340,22 @@ async def test_withdrawal_as_the_rules_want_it_is_accepted(service: Connection) 
         await transaction.rollback()
 
 
+async def test_address_of_a_withdrawal_that_begins_is_not_removed_meanwhile(
+    service: Connection, superuser: Connection
+) -> None:
+    """The database itself keeps a removal waiting until it is known whether the withdrawal stands."""
+    removable = "SELECT FROM destination WHERE removed_at_ns IS NULL FOR NO KEY UPDATE SKIP LOCKED"
+    before_count = len(await superuser.fetch(removable))
+    transaction = service.transaction()
+    await transaction.start()
+    try:
+        await service.execute(begin())
+        assert len(await superuser.fetch(removable)) == before_count - 1
+    finally:
+        await transaction.rollback()
+    assert len(await superuser.fetch(removable)) == before_count
+
+
 @pytest.mark.parametrize("to", STATES)
 @pytest.mark.parametrize("at", STATES)
 async def test_withdrawal_goes_no_way_but_forward(

@@ -11,6 +11,7 @@ from chassis.errors import Code, SealgateError
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.wallet.v1 import signed_body_pb2
+from services.wallet.domain.deposit import rail_wallet
 from services.wallet.domain.withdrawal import Rail
 from services.wallet.storage_withdrawals import WithdrawalStorage, WithdrawalTerms
 from tests.integration.wallet_support import TERMS, code_of, patiently, refusal
@@ -297,6 +298,29 @@ async def test_embedded_rail_does_not_wait_for_what_somebody_else_moves_on(world
     finally:
         await holder.close()
     assert [one.withdrawal_id for one in await world.open_withdrawals()] == [first.withdrawal_id]
+
+
+async def test_payment_locks_the_balance_of_the_lesser_wallet_id_first(world: WithdrawalWorld) -> None:
+    """As all that moves money does; so a deposit over the same rail never holds what it needs."""
+    caller, wallet_id = await world.rich("100")
+    other_id = await world.funded_wallet(world.caller())
+    await world.deposit(other_id, "5", "ref")
+    begun = await world.withdraw(caller, wallet_id, "30")
+    await world.settle(begun.withdrawal_id, SENT, "ref")
+    lesser, greater = sorted((uuid.UUID(wallet_id), rail_wallet(TERMS.rail, "ref").wallet_id))
+    lock = "SELECT FROM balance WHERE wallet_id = $1 FOR UPDATE NOWAIT"
+    connection = await world.connect()
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        assert await connection.execute(lock, lesser) == "SELECT 1"
+        paying = asyncio.create_task(world.settle(begun.withdrawal_id, CONFIRMED))
+        await world.wait_until_blocked()
+        assert await connection.execute(lock, greater) == "SELECT 1"
+        await transaction.rollback()
+        assert (await paying).state == CONFIRMED
+    finally:
+        await connection.close()
 
 
 async def test_confirmation_and_failure_at_once_end_a_withdrawal_once(
