@@ -53,6 +53,16 @@ async def test_looking_takes_nothing(clock: FakeClock) -> None:
     assert len(limiter) == 0
 
 
+async def test_call_that_is_let_in_is_told_when_the_oldest_place_is_free_again(clock: FakeClock) -> None:
+    """That of the first call of the window, also after a later one."""
+    limiter = ProcessRateLimiter(clock)
+    claims = [Claim(TWO, "a")]
+    for remaining_count, wait_ns in ((1, WINDOW_NS), (0, WINDOW_NS - 10 * 10**9)):
+        is_taken, (standing,) = await limiter.take(claims)
+        assert (is_taken, standing.remaining_count, standing.wait_ns) == (True, remaining_count, wait_ns)
+        clock.advance(seconds=10)
+
+
 async def test_idle_windows_are_given_back_when_others_come(clock: FakeClock) -> None:
     """Memory follows the callers of the last minute, not those of all time."""
     limiter = ProcessRateLimiter(clock)
@@ -89,6 +99,20 @@ async def test_windows_stay_within_their_bound(clock: FakeClock, monkeypatch: py
         assert len(limiter) <= 100
     assert (await limiter.take([Claim(TWO, "busy")]))[0] is False
     assert (await limiter.look([Claim(TWO, "holder-999")]))[0].remaining_count == 1
+
+
+async def test_window_that_is_taken_from_outlasts_those_that_are_not(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old it is: a flood of holders makes nobody's count begin anew who goes on calling."""
+    monkeypatch.setattr("chassis.ratelimit.RATE_LIMIT_WINDOWS_COUNT", 100)
+    limiter = ProcessRateLimiter(clock)
+    steady = [Claim(Limit.per_minute("read", 1000), "steady")]
+    for number in range(500):
+        await limiter.take(steady)
+        await limiter.take([Claim(TWO, f"holder-{number}")])
+    (standing,) = await limiter.look(steady)
+    assert standing.remaining_count == 500
 
 
 def test_full_window_holds_no_more_than_its_limit(clock: FakeClock) -> None:
