@@ -212,6 +212,18 @@ async def test_limits_are_counted_once_and_shown(harness: Harness) -> None:
     assert (await submit(harness.public, harness.request())).success
 
 
+async def test_refusal_of_a_key_that_may_not_is_not_counted_and_says_how_things_stand(
+    harness: Harness,
+) -> None:
+    """As with any other credential: what it may not do takes nothing from what it may."""
+    for _ in range(2):
+        stub: Any = harness.public.unary_unary(METHOD)
+        answer = stub(harness.request(), metadata=(("origin", "https://other.example"),), timeout=30.0)
+        trailing = dict(await answer.trailing_metadata())
+        assert await answer.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert trailing[names.RATE_LIMIT_REMAINING] == "60"
+
+
 async def test_fifty_connections_with_one_request_run_it_once(harness: Harness) -> None:
     """Whichever arrives first runs; each of the others is told what it did."""
     request = harness.request()

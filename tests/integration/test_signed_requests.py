@@ -28,6 +28,16 @@ SECOND: Final = 10**9
 MILLISECOND: Final = 10**6
 DAY: Final = 24 * 3600 * SECOND
 SERVICES: Final = ("keys", "wallet")
+# How each service's database gets to know a key.
+_KNOWN_KEYS: Final = {
+    "keys": """
+        INSERT INTO signer (
+          account_id, public_key, kind, role, created_at_ns, created_by_kind, created_by_id
+        )
+        VALUES ($1, $2, 'MASTER_KEY', 'FULL_ACCESS', 1, 'PROJECT_KEY', 'project')
+    """,
+    "wallet": "INSERT INTO signer VALUES ($1, $2, false)",
+}
 
 
 @pytest.fixture
@@ -83,6 +93,16 @@ async def test_old_id_is_closed_for_good(world: World) -> None:
     assert (again.status, again.same_payload) == ("duplicate_request_id", False)
     assert (again.original.success, again.original.status) == (False, "never_ran")
     assert (again.original.processed_at_ns, again.original.request_type) == (first.processed_at_ns, 0)
+
+
+async def test_closed_ids_and_what_runs_have_one_order(world: World) -> None:
+    """Each counts as decided later than the one before, also at one instant of the clock."""
+    unused = [request_id_at(world.clock.now_ns()) for _ in range(2)]
+    world.clock.time_ns += 21 * SECOND
+    times = [(await look_up(world, request_id)).processed_at_ns for request_id in unused]
+    times.append((await world.submit(complete)).processed_at_ns)
+    first_ns = world.clock.now_ns()
+    assert times == [first_ns, first_ns + 1, first_ns + 2]
 
 
 async def test_id_of_more_than_seven_days_is_not_known(world: World) -> None:
@@ -254,6 +274,26 @@ async def test_claim_asks_for_no_right_that_the_service_has_not(
             claim = await claim_request(tx, ACCOUNT, bytes(32), request_id, START_NS)
         assert claim == Claim(START_NS + number, unknown)
     assert await find_repeat(fresh.database, ACCOUNT, bytes(32), request_id) == unknown
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_claim_holds_its_key_until_its_transaction_ends(
+    database_factory: DatabaseFactory, service: str
+) -> None:
+    """Other claims share it, and whoever would end the key waits, although he needs no turn for that."""
+    fresh = await database_factory(service)
+    holder = await asyncpg.connect(fresh.dsn)
+    try:
+        await holder.execute(_KNOWN_KEYS[service], ACCOUNT, bytes(32))
+        lock = "SELECT FROM signer WHERE public_key = $1 FOR {} NOWAIT"
+        async with fresh.database.transaction() as tx:
+            await claim_request(tx, ACCOUNT, bytes(32), request_id_at(START_NS), START_NS)
+            assert await holder.execute(lock.format("SHARE"), bytes(32)) == "SELECT 1"
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await holder.execute(lock.format("NO KEY UPDATE"), bytes(32))
+        assert await holder.execute(lock.format("NO KEY UPDATE"), bytes(32)) == "SELECT 1"
+    finally:
+        await holder.close()
 
 
 async def _insert(dsn: str, time_ns: int, mark: int) -> None:

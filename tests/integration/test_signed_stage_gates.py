@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from chassis.errors import Code, SealgateError
 from chassis.rpc import context as request_context
+from chassis.rpc.signers import KnownSigner
 from chassis.signing import Role, SignerKind
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import START_NS
@@ -24,6 +25,7 @@ from tests.integration.signed_stage_support import (
     CREATE_WALLET,
     LIST_SESSIONS,
     WITHDRAW,
+    Directory,
     World,
     complete,
     create_world,
@@ -76,6 +78,8 @@ async def test_unknown_key_and_wrong_signature_are_one_refusal(world: World) -> 
         errors.append(raised.value)
     assert [error.code for error in errors] == [Code.SIGNATURE_INVALID] * 3 + [Code.RATE_LIMITED]
     assert not any(error.details for error in errors)
+    # Nobody was asked about a key whose signature did not hold.
+    assert await world.database.fetchval("SELECT count(*) FROM signer") == 0
     assert (await world.submit(complete)).success
 
 
@@ -174,6 +178,20 @@ async def test_revoked_key_signs_nothing_more(world: World) -> None:
     assert await world.recorded_count() == 1
 
 
+class _Unremembering(Directory):
+    """A directory whose service forgot to make its keys known to the database."""
+
+    async def known_signer(self, account_id: uuid.UUID, public_key: bytes) -> KnownSigner | None:
+        return self.known.get((account_id, public_key))
+
+
+async def test_key_that_the_database_does_not_know_signs_nothing(world: World) -> None:
+    """There would be no row to hold, and so nothing for its revocation to wait for."""
+    world.directory = _Unremembering(world.database, world.directory.known)
+    assert (await world.refusal(unreached)).code is Code.INTERNAL
+    assert await world.recorded_count() == 0
+
+
 async def test_revocation_waits_for_what_runs(world: World) -> None:
     """When a revocation has committed, no effect of the key commits later."""
     order: list[str] = []
@@ -239,6 +257,16 @@ async def test_repeat_is_told_its_outcome_although_its_key_has_expired(world: Wo
     world.clock.time_ns = START_NS + SECOND
     assert (await world.submit(unreached, **same)).original.success
     assert (await world.refusal(unreached, **other)).code is Code.SESSION_EXPIRED
+
+
+async def test_same_bytes_signed_by_another_key_are_no_repeat(world: World) -> None:
+    """That key has to be good itself before it is told of what the first has done."""
+    request_id = world.new_id()
+    assert (await world.submit(complete, request_id=request_id)).success
+    ended = world.add_key("ended", valid_until_ns=START_NS)
+    assert (await world.refusal(unreached, request_id=request_id, pair=ended)).code is Code.SESSION_EXPIRED
+    good = world.add_key("good")
+    assert (await world.submit(unreached, request_id=request_id, pair=good)).original.success
 
 
 async def test_repeat_is_told_its_outcome_although_its_account_is_suspended(world: World) -> None:
