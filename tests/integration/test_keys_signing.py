@@ -19,8 +19,10 @@ from sealgate.keys.v1.resolution_pb2_grpc import ResolutionServiceStub
 from tests.integration.keys_server import (
     ACCOUNT_ID,
     KeysServer,
+    addition,
     keys_server,
     minting,
+    removal,
     revocation,
     standing_of,
 )
@@ -182,6 +184,11 @@ async def test_session_key_signs_until_the_nanosecond_of_its_end(
     keys.clock.advance_ns(until_ns - 1 - keys.clock.now_ns())
     answer = await keys.submit("SubmitLogout", early, revocation(early))
     assert answer.processed_at_ns == until_ns - 1
+    listing = signing_key_pb2.ListSessionKeysRequest()
+    listed = (await keys.ask("ListSessionKeys", listing)).session_keys
+    assert [key.public_key for key in listed] == [late.public_key]
+    keys.clock.advance_ns(1)
+    assert not (await keys.ask("ListSessionKeys", listing)).session_keys
     refused = keys.signed("SubmitLogout", late, revocation(late))
     assert await keys.code("SubmitLogout", refused) is Code.SESSION_EXPIRED
 
@@ -191,14 +198,17 @@ async def test_nothing_is_minted_for_an_account_that_is_not_served(
 ) -> None:
     """Suspension is asked anew for each request, and a fence stops an identity that was asked before it."""
     request = keys.signed(MINT, master, minting(new_pair()))
+    adding = keys.signed("SubmitAddMasterKey", master, addition(new_pair()))
     keys.auth.standings[ACCOUNT_ID] = standing_of(account_status=ACCOUNT_STATUS_SUSPENDED)
     assert await keys.code(MINT, request) is Code.ACCOUNT_SUSPENDED
     fence = resolution_pb2.FenceAccountRequest(account_id=ACCOUNT_ID, account_version=2)
     await ResolutionServiceStub(keys.internal).FenceAccount(fence, timeout=30)
     keys.auth.standings[ACCOUNT_ID] = standing_of(account_version=1)
     assert await keys.code(MINT, request) is Code.UNAVAILABLE
+    assert await keys.code("SubmitAddMasterKey", adding) is Code.UNAVAILABLE
     keys.auth.standings[ACCOUNT_ID] = standing_of(account_version=2)
     assert (await keys.send(MINT, request)).status == "request_completed"
+    assert (await keys.send("SubmitAddMasterKey", adding)).status == "request_completed"
     assert await live(keys) == 1
 
 
@@ -247,8 +257,8 @@ async def test_credentials_read_the_keys_that_reach_no_further_than_they_do(
 
 async def test_outcome_of_a_request_can_be_asked_for(keys: KeysServer, master: SigningKeyPair) -> None:
     """Who sees the subaccount it was about is told; an id that was never used is closed for good."""
-    request_id = request_id_at(keys.clock.now_ns())
-    answer = await keys.submit(MINT, master, minting(new_pair(), scope=5), request_id=request_id)
+    request_id, pinned = request_id_at(keys.clock.now_ns()), new_pair()
+    answer = await keys.submit(MINT, master, minting(pinned, scope=5), request_id=request_id)
     asked = signing_key_pb2.GetKeyRequestRequest(request_id=str(request_id))
     for claims in ({}, {"subaccount_index": 5}):
         found = (await keys.ask("GetKeyRequest", asked, **claims)).request
@@ -256,6 +266,16 @@ async def test_outcome_of_a_request_can_be_asked_for(keys: KeysServer, master: S
         assert found.processed_at_ns == answer.processed_at_ns
         assert found.session_key == answer.session_key
     assert await keys.code("GetKeyRequest", asked, subaccount_index=4) is Code.REQUEST_NOT_FOUND
+    for rpc, body in (
+        ("SubmitAddMasterKey", addition(scoped := new_pair(), reach=SCOPED, subaccount_index=5)),
+        ("SubmitRevokeSessionKey", revocation(pinned)),
+        ("SubmitRemoveMasterKey", removal(scoped)),
+    ):
+        request_id = request_id_at(keys.clock.now_ns())
+        await keys.submit(rpc, master, body, request_id=request_id)
+        asked = signing_key_pb2.GetKeyRequestRequest(request_id=str(request_id))
+        assert (await keys.ask("GetKeyRequest", asked, subaccount_index=5)).request.success
+        assert await keys.code("GetKeyRequest", asked, subaccount_index=4) is Code.REQUEST_NOT_FOUND
     unused = request_id_at(keys.clock.now_ns())
     asked = signing_key_pb2.GetKeyRequestRequest(request_id=str(unused))
     assert await keys.code("GetKeyRequest", asked, account_number=1) is Code.REQUEST_NOT_FOUND

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import pytest
 
 from chassis.errors import Code
@@ -31,6 +32,7 @@ from tests.signing_support import ADMIN, SCOPED, TRADING_ONLY, SigningKeyPair, n
 ADD, REMOVE = "SubmitAddMasterKey", "SubmitRemoveMasterKey"
 REVOKE, MINT = "SubmitRevokeSessionKey", "SubmitMintSessionKey"
 RACERS_COUNT: Final = 12
+OTHER_ACCOUNT_ID: Final = "0189abcd-0000-7000-8000-0000000000ff"
 
 _DEVICE_KEY: Final = """
 INSERT INTO device_key (
@@ -73,11 +75,11 @@ async def master(keys: KeysServer) -> SigningKeyPair:
     return pair
 
 
-async def descend(keys: KeysServer, session: SigningKeyPair) -> None:
+async def descend(keys: KeysServer, session: SigningKeyPair, account_id: str = ACCOUNT_ID) -> None:
     """Gives a session key a device key and an API key."""
     for sql in (_DEVICE_KEY, _API_KEY):
         new_id = request_id_at(keys.clock.now_ns())
-        await keys.rows(sql, new_id, uuid.UUID(PROJECT_ID), uuid.UUID(ACCOUNT_ID), session.public_key)
+        await keys.rows(sql, new_id, uuid.UUID(PROJECT_ID), uuid.UUID(account_id), session.public_key)
 
 
 async def open_descendants(keys: KeysServer, table: str) -> set[bytes]:
@@ -144,6 +146,10 @@ async def test_key_that_had_ended_is_told_from_one_that_is_not_there(
     for pair, problem in ((session, "had ended already"), (new_pair(), "is no session key in reach")):
         answer = await keys.submit(REVOKE, master, revocation(pair), status="session_rejected_invalid")
         assert [detail.message for detail in answer.details] == [problem]
+    # Another's key is not there, whatever has become of it.
+    scoped = await keys.add_master(master, reach=SCOPED, subaccount_index=5)
+    answer = await keys.submit(REVOKE, scoped, revocation(session), status="session_rejected_invalid")
+    assert [detail.message for detail in answer.details] == ["is no session key in reach"]
 
 
 async def test_logout_ends_the_key_that_signs_and_can_be_repeated(
@@ -186,6 +192,63 @@ async def test_removed_master_key_takes_all_that_came_from_it(
     assert await keys.code(MINT, mint) is Code.SESSION_INVALID
     await keys.submit(REMOVE, master, removal(removed), status="master_key_rejected_invalid")
     await keys.submit(REMOVE, master, removal(kept), status="master_key_rejected_invalid")
+
+
+async def test_key_that_two_accounts_have_ends_in_one_of_them_alone(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """What came from it in the other stays: whoever registers my keys as his own ends nothing of mine."""
+    await keys.register(master, account_id=OTHER_ACCOUNT_ID)
+    session = new_pair()
+    for account_id in (ACCOUNT_ID, OTHER_ACCOUNT_ID):
+        await keys.mint(master, session, account_id=account_id)
+        await descend(keys, session, account_id)
+
+    await keys.submit(REVOKE, master, revocation(session, include_api_keys=True))
+
+    for table in ("signer", "device_key", "api_key"):
+        sql = f"SELECT account_id FROM {table} WHERE ended_at_ns IS NOT NULL"  # noqa: S608  (our tables)
+        assert [str(row["account_id"]) for row in await keys.rows(sql)] == [ACCOUNT_ID]
+    assert keys.wallet.stopped == {(ACCOUNT_ID, session.public_key)}
+
+
+@pytest.mark.parametrize("rpc", [REVOKE, REMOVE])
+async def test_key_ends_with_an_api_key_that_it_is_just_about_to_have(
+    keys: KeysServer, master: SigningKeyPair, rpc: str
+) -> None:
+    """A rotation needs no signature, and hands on where a key came from: an end waits for it."""
+    minter = await keys.add_master(master)
+    session = await keys.mint(minter)
+    body = revocation(session, include_api_keys=True) if rpc == REVOKE else removal(minter)
+    account_id, new_id = uuid.UUID(ACCOUNT_ID), request_id_at(keys.clock.now_ns())
+    rotating = await asyncpg.connect(keys._dsn, user="postgres")
+    try:
+        async with rotating.transaction():
+            await rotating.execute("SELECT FROM owner WHERE owner_id = $1 FOR NO KEY UPDATE", account_id)
+            await rotating.execute(_API_KEY, new_id, uuid.UUID(PROJECT_ID), account_id, session.public_key)
+            ending = asyncio.create_task(keys.submit(rpc, master, body))
+            while not await keys.rows("SELECT FROM pg_locks WHERE NOT granted"):
+                assert not ending.done()
+        await ending
+    finally:
+        await rotating.close()
+    assert await open_descendants(keys, "api_key") == set()
+
+
+async def test_public_half_of_an_api_key_becomes_no_signing_key(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """Of the account that has it; what others call their own says nothing about it."""
+    taken, session = new_pair(), await keys.mint(master)
+    sql = _API_KEY.replace("sha256($1::uuid::text::bytea)", "$1")
+    account_id = uuid.UUID(ACCOUNT_ID)
+    await keys.rows(sql, taken.public_key, uuid.UUID(PROJECT_ID), account_id, session.public_key)
+
+    await keys.submit(MINT, master, minting(taken), status="session_rejected_key_reused")
+    await keys.submit(ADD, master, addition(taken), status="master_key_rejected_key_reused")
+
+    await keys.register(master, account_id=OTHER_ACCOUNT_ID)
+    await keys.mint(master, taken, account_id=OTHER_ACCOUNT_ID)
 
 
 async def test_last_admin_key_with_full_access_stays(keys: KeysServer, master: SigningKeyPair) -> None:
