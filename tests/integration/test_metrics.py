@@ -43,6 +43,11 @@ async def test_metrics_are_served_at_their_path_alone() -> None:
         assert not any(name.startswith("sealgate_rate_limit") for name in names)
         assert (await fetch(server, "/")).status_code == 404
         assert (await fetch(server, "/metrics/x")).status_code == 404
+        async with httpx.AsyncClient() as http:
+            posted = await http.post(f"http://127.0.0.1:{server.port}/metrics")
+        assert posted.status_code == 404
+        # What serves them is nobody's business.
+        assert "server" not in answer.headers
     finally:
         await server.stop()
     with pytest.raises(httpx.ConnectError):
@@ -77,7 +82,10 @@ async def test_metrics_say_how_the_store_is(caplog: pytest.LogCaptureFixture) ->
             await server.stop()
             await limiter.close()
     assert "rate limit store is away" in caplog.text
-    assert password not in caplog.text + repr(limiter.__dict__)
+    # With what the lines have beside their text.
+    said = str([vars(record) for record in caplog.records])
+    assert password not in said + repr(limiter.__dict__)
+    assert f"127.0.0.1:{store.port}" not in said
 
 
 async def figures(server: MetricsServer) -> tuple[float, float]:
@@ -137,6 +145,26 @@ async def test_connections_without_a_whole_head_do_not_keep_their_places(
                         pass
                 writer.close()
             assert (await fetch(server)).status_code == 200
+    finally:
+        await server.stop()
+
+
+async def test_connections_beyond_their_number_are_told_to_come_later() -> None:
+    """Whatever is open costs a fixed amount; with one place less in use the next is served."""
+    server = MetricsServer(LOOPBACK, [])
+    await server.start()
+    try:
+        opened = [
+            await asyncio.open_connection("127.0.0.1", server.port) for _ in range(METRICS_CONNECTIONS_COUNT)
+        ]
+        for reader, writer in opened:
+            # An answer, so that each is known to be taken; the last finds no place.
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n")
+        assert (await fetch(server)).status_code == 503
+        for _, writer in opened:
+            writer.close()
+            await writer.wait_closed()
     finally:
         await server.stop()
 

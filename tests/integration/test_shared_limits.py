@@ -130,6 +130,36 @@ async def test_race_never_takes_more_than_the_limit(store: StoreServer, clock: F
 
 
 @pytest.mark.usefixtures("patience")
+async def test_wait_is_told_within_the_window_whatever_another_clock_says(
+    store: StoreServer, clock: FakeClock
+) -> None:
+    """A place that another process took is free again in a minute at most, and never in the past."""
+    slow, fast = FakeClock(), FakeClock()
+    slow.advance_ns(clock.now_ns() - slow.now_ns())
+    fast.advance_ns(clock.now_ns() + 2 * WINDOW_NS - fast.now_ns())
+    clock.advance(seconds=30)
+    async with limiter(store, clock) as one:
+        assert await taken(one, reads(2))
+    for other, wait_ns in ((slow, WINDOW_NS), (fast, 0)):
+        async with limiter(store, other) as process:
+            (standing,) = await process.look([reads(2)])
+            assert (standing.remaining_count, standing.wait_ns) == (1, wait_ns)
+
+
+@pytest.mark.usefixtures("patience")
+async def test_who_loses_the_race_for_the_last_place_is_told_to_wait_for_it(
+    store: StoreServer, clock: FakeClock
+) -> None:
+    """As long as the place is taken, although it was free when he looked."""
+    async with limiter(store, clock) as one, limiter(store, clock) as other:
+        answers = await asyncio.gather(*((one, other)[n % 2].take([reads(1)]) for n in range(20)))
+        assert sum(is_taken for is_taken, _ in answers) == 1
+        for _, (standing,) in answers:
+            assert standing.remaining_count == 0
+            assert abs(standing.wait_ns - WINDOW_NS) <= 10**5
+
+
+@pytest.mark.usefixtures("patience")
 async def test_race_for_a_full_account_costs_each_call_one_place_at_most(
     store: StoreServer, clock: FakeClock
 ) -> None:

@@ -110,6 +110,29 @@ async def test_wait_for_a_turn_is_not_the_stores(store: StoreServer, one: Shared
     assert (one.is_store_up, one.decisions_without_store_count) == (True, 1)
 
 
+async def test_turn_that_does_not_come_in_time_is_done_without(
+    one: SharedRateLimiter, ids: CountingIds
+) -> None:
+    """The process decides, and nobody is blamed: the budget is for standing in line as well."""
+    for _ in range(RATE_LIMIT_STORE_DECISIONS_COUNT):
+        await one._turns.acquire()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await take_as(ids, one, 0.0) >= BUDGET_SECONDS
+    assert (one.is_store_up, one.decisions_without_store_count) == (True, 1)
+
+
+async def test_store_that_failed_others_meanwhile_is_not_asked(one: SharedRateLimiter) -> None:
+    """Who stood in line then is decided at once, however well the store would answer."""
+    for _ in range(RATE_LIMIT_STORE_DECISIONS_COUNT):
+        await one._turns.acquire()
+    in_line = asyncio.create_task(one.take(CLAIMS))
+    await asyncio.wait({in_line}, timeout=0)
+    one._note_failure(TimeoutError())
+    one._turns.release()
+    await in_line
+    assert one.decisions_without_store_count == 1
+
+
 async def test_request_without_any_budget_left_asks_nothing(one: SharedRateLimiter, ids: CountingIds) -> None:
     """It is decided by the process, though the store would answer."""
     await take_as(ids, one, BUDGET_SECONDS)
