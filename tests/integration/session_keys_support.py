@@ -9,7 +9,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from chassis.methods import CredentialKind
@@ -36,11 +36,15 @@ def new_public_key() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SignedAccount:
-    """An account with a master key of each sort; its calls come as the signed stage hands them on."""
+    """An account with a master key of each sort; its calls come as the signed stage hands them on.
+
+    `subaccounts` has what each call that was not refused turned out to be about, in their order.
+    """
 
     keys: KeysWorld
     owner: Owner
     admin: MasterKey
+    subaccounts: list[int | None] = field(default_factory=list)
 
     @property
     def account_id(self) -> uuid.UUID:
@@ -102,13 +106,15 @@ class SignedAccount:
             subaccount_index=signer.subaccount_index,
         )
         members = None if body is None else dict(read_object(json.dumps(body).encode()))
-        call = request_context.SignedCall(None, members, request_id, now_ns, signer)
+        call = request_context.SignedCall(None, members, request_id, now_ns, signer, signer.subaccount_index)
 
         async def serve() -> _Response:
             request_context.enter(
                 request_context.RequestContext(request_id=request_id, identity=identity, signed=call)
             )
-            return await handler(request, None)
+            answer = await handler(request, None)
+            self.subaccounts.append(call.subaccount_index)
+            return answer
 
         return await asyncio.create_task(serve())
 

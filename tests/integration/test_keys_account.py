@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -203,6 +204,18 @@ async def test_list_is_the_same_when_the_project_asks(keys: KeysWorld, session: 
     request = api_key_pb2.ListAccountApiKeysRequest(account_id=str(ACCOUNT))
     response = await keys.call(keys.api.ListAccountApiKeys, request, keys.by_project(PROJECT, ACCOUNT))
     assert list(response.api_keys) == await keys.list_keys(session)
+
+
+async def test_list_shows_a_pinned_caller_the_keys_of_its_pin_alone(
+    keys: KeysWorld, session: Identity
+) -> None:
+    """Neither those of another subaccount nor those that reach all of them."""
+    await keys.create(session)
+    made = {index: (await keys.create(session, subaccount_index=index)).public_key for index in (0, 1)}
+    for index, public_key in made.items():
+        listed = await keys.list_keys(replace(session, subaccount_index=index))
+        assert [key.public_key for key in listed] == [public_key]
+    assert await keys.list_keys(replace(session, subaccount_index=2)) == []
 
 
 async def test_change_leaves_what_is_absent(keys: KeysWorld, session: Identity) -> None:

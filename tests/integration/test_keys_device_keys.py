@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import pytest
 
@@ -68,6 +69,16 @@ async def test_login_gives_a_device_key_whose_secret_is_nowhere_but_in_the_answe
         for (text,) in await account.keys.rows(f"SELECT t::text FROM public.{table} AS t"):  # noqa: S608
             assert made.secret_key not in text
             assert secret.hex() not in text
+
+
+async def test_device_key_is_made_and_ended_in_its_subaccount_on_record(account: SignedAccount) -> None:
+    """Whoever sees that subaccount and no other can ask what became of it."""
+    signer = await account.session()
+    for index in (2, None):
+        pin = {} if index is None else {"subaccount_index": index}
+        made = await account.login(signer, **pin)
+        await account.delete_device_key(signer, made.device_key.device_key_id)
+        assert account.subaccounts[-2:] == [index, index]
 
 
 async def test_device_key_is_resolved_with_its_facts(account: SignedAccount) -> None:
@@ -137,6 +148,25 @@ async def test_device_key_that_does_not_work_is_resolved_to_its_project_alone(ac
     for made, state in ((deleted, API_KEY_STATE_REVOKED), (expired, API_KEY_STATE_EXPIRED)):
         answer = await account.resolve(made.secret_key)
         assert answer == resolution_pb2.ResolveDeviceKeyResponse(state=state, project_id=project_id)
+
+
+@pytest.mark.parametrize("ending", ["expired", "deleted"])
+async def test_use_that_is_noted_too_late_brings_no_key_back(account: SignedAccount, ending: str) -> None:
+    """Between the look at a key and the note of its use it may have ended; its end is not moved then."""
+    signer, keys = await account.session(), account.keys
+    made = (await account.login(signer)).device_key
+    device_key_id = uuid.UUID(made.device_key_id)
+    key = await keys.devices.find_live(account.owner, device_key_id, keys.clock.now_ns())
+    if ending == "expired":
+        keys.clock.advance_ns(7 * DAY)
+    else:
+        keys.clock.advance(seconds=60)
+        await account.delete_device_key(signer, made.device_key_id)
+
+    assert await keys.devices.note_use(key, keys.clock.now_ns()) == made.expires_at_ns
+
+    (row,) = await keys.rows("SELECT last_used_at_ns, expires_at_ns FROM device_key")
+    assert tuple(row) == (made.created_at_ns, made.expires_at_ns)
 
 
 async def test_use_is_not_noted_where_the_row_is_busy(account: SignedAccount) -> None:

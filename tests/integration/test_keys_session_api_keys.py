@@ -45,6 +45,16 @@ async def state_of(account: SignedAccount, text: str) -> int:
     return (await account.keys.resolve(public_key)).state
 
 
+async def test_api_key_is_made_and_ended_in_its_subaccount_on_record(account: SignedAccount) -> None:
+    """Whoever sees that subaccount and no other can ask what became of it."""
+    signer = await account.session()
+    for index in (2, None):
+        pin = {} if index is None else {"subaccount_index": index}
+        made = await account.create_api_key(signer, **pin)
+        await account.delete_api_key(signer, made.api_key.public_key)
+        assert account.subaccounts[-2:] == [index, index]
+
+
 async def test_api_key_of_a_session_key_reads_and_does_nothing_else(account: SignedAccount) -> None:
     """Its answer has the secret, its row whom it came from, and auth learns of two scopes."""
     signer = await account.session()

@@ -169,6 +169,11 @@ async def test_database_refuses_an_api_key_of_no_session_that_says_it_has_one(co
     for wrong, constraint in (
         ({"session_public_key": bytes([5] * 32)}, "api_key_session_fkey"),
         ({"session_public_key": None}, "api_key_of_a_session_says_so"),
+        (
+            # Without an account there is nothing that the key's reference would be held against.
+            {"kind": "PROJECT", "owner_id": uuid.UUID(int=1), "account_id": None, "scopes": []},
+            "api_key_of_a_session_is_an_accounts",
+        ),
     ):
         await refuses(connection, "api_key", API_KEY | wrong, constraint)
     await insert(connection, "api_key", API_KEY | {"created_by_kind": "PROJECT_KEY"})

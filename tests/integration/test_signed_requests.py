@@ -262,6 +262,36 @@ async def test_service_may_neither_change_nor_remove_a_record(
 
 
 @pytest.mark.parametrize("service", SERVICES)
+async def test_record_has_the_form_of_one(database_factory: DatabaseFactory, service: str) -> None:
+    """One an account and id, with all of its signer or nothing; the error names the rule."""
+    fresh = await database_factory(service)
+    insert = "INSERT INTO request VALUES ($1, $2, $3, $4, $5, $6, 1, $7, '')"
+    good = (ACCOUNT, request_id_at(START_NS), 11, bytes(32), bytes(32), "request_completed", None)
+    await fresh.database.execute(insert, *good)
+    other = request_id_at(START_NS)
+    for place, wrong, constraint in (
+        (2, -1, "request_type_range"),
+        (2, 65536, "request_type_range"),
+        (3, bytes(31), "request_public_key_length"),
+        (3, None, "request_never_ran_has_no_signer"),
+        (4, bytes(33), "request_digest_length"),
+        (4, None, "request_never_ran_has_no_signer"),
+        (5, "Completed", "request_status_shape"),
+        (5, "", "request_status_shape"),
+        (5, "never_ran", "request_never_ran_has_no_signer"),
+        (6, -1, "request_subaccount_range"),
+        (6, 2**32 - 1, "request_subaccount_range"),
+    ):
+        row = [ACCOUNT, other, *good[2:]]
+        row[place] = wrong
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await fresh.database.execute(insert, *row)
+        assert refused.value.constraint_name == constraint, row
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await fresh.database.execute(insert, *good)
+
+
+@pytest.mark.parametrize("service", SERVICES)
 async def test_claim_asks_for_no_right_that_the_service_has_not(
     database_factory: DatabaseFactory, service: str
 ) -> None:
