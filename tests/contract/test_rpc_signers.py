@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import uuid
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import grpc
 import pytest
 
 from chassis.errors import Code, SealgateError
+from chassis.rpc import context as request_context
 from chassis.rpc.client import open_channel
 from chassis.rpc.signers import RemoteSigners, RemoteStandings
 from chassis.signing import Role, Signer, SignerKind
@@ -157,6 +159,20 @@ async def test_key_is_not_used_before_the_database_knows_it(world: World) -> Non
             await failing.known_signer(ACCOUNT, KEY)
     assert world.auth.asked == [KEY, KEY]
     assert await signers.known_signer(ACCOUNT, KEY) is not None
+
+
+async def test_auth_that_takes_all_of_the_time_is_unavailable(world: World) -> None:
+    """Before it is known who asks nothing has happened, whatever became of the time."""
+
+    async def ask() -> None:
+        request_context.enter(
+            request_context.RequestContext(uuid.UUID(int=7), deadline_ns=world.clock.monotonic_ns())
+        )
+        await world.signers().known_signer(ACCOUNT, KEY)
+
+    with pytest.raises(SealgateError) as raised:
+        await asyncio.create_task(ask())
+    assert raised.value.code is Code.UNAVAILABLE
 
 
 async def test_words_that_nobody_knows_are_no_facts(world: World) -> None:

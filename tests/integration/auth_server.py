@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +60,7 @@ class ScriptedKeys(ResolutionServiceServicer):
         self.facts: dict[tuple[str, bytes], signer_facts_pb2.SignerFacts] = {}
         self.resolved_count = 0
         self.facts_asked_count = 0
+        self.while_facts_are_asked: Callable[[], Awaitable[object]] | None = None
         self.fences: list[tuple[str, int]] = []
 
     async def ResolveApiKey(  # noqa: N802 - gRPC gives the methods their names
@@ -83,6 +84,8 @@ class ScriptedKeys(ResolutionServiceServicer):
     ) -> resolution_pb2.GetSignerFactsResponse:
         """What the test said of the account's key, if it said anything."""
         self.facts_asked_count += 1
+        if self.while_facts_are_asked is not None:
+            await self.while_facts_are_asked()
         return resolution_pb2.GetSignerFactsResponse(
             facts=self.facts.get((request.account_id, request.public_key))
         )

@@ -75,7 +75,7 @@ class ScriptedAuth(IdentityServiceServicer, SignerServiceServicer):
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
-        self.standings: dict[str, signer_pb2.AccountStanding] = {}
+        self.standings: dict[str, signer_pb2.AccountStanding | None] = {}
 
     async def ListPassportKeys(  # noqa: N802 - gRPC gives the methods their names
         self, request: identity_pb2.ListPassportKeysRequest, context: Context

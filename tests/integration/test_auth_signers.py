@@ -83,6 +83,16 @@ async def test_signer_is_resolved_with_its_facts_and_its_account_as_of_now(serve
     assert changed.project_status == passport_pb2.PROJECT_STATUS_PAST_DUE
 
 
+async def test_standing_is_as_of_after_the_answer_about_the_key(server: AuthServer) -> None:
+    """What happens to the account while keys is asked is told with the key's facts."""
+    account_id = await server.account()
+    register(server, account_id)
+    server.keys.while_facts_are_asked = lambda: server.rows("UPDATE account SET status = 'SUSPENDED'")
+    answer = await resolve(server, account_id)
+    assert answer.HasField("facts")
+    assert answer.standing.account_status == passport_pb2.ACCOUNT_STATUS_SUSPENDED
+
+
 async def test_standing_alone_is_answered_without_asking_keys(server: AuthServer) -> None:
     """An empty key says that the caller has the facts: also while keys is away."""
     account_id = await server.account()

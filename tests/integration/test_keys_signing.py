@@ -212,6 +212,15 @@ async def test_nothing_is_minted_for_an_account_that_is_not_served(
     assert await live(keys) == 1
 
 
+async def test_key_of_an_account_that_is_not_there_signs_nothing(
+    keys: KeysServer, master: SigningKeyPair
+) -> None:
+    """To a stranger it is as unknown as a key that nobody has."""
+    keys.auth.standings[ACCOUNT_ID] = None
+    request = keys.signed(MINT, master, minting(new_pair()))
+    assert await keys.code(MINT, request) is Code.SIGNATURE_INVALID
+
+
 async def test_master_keys_see_the_sessions_that_they_may_end(
     keys: KeysServer, master: SigningKeyPair
 ) -> None:
