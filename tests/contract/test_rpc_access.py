@@ -232,6 +232,19 @@ async def test_exchange_is_told_origin_and_subject_when_the_request_has_them(har
     assert (credential.origin, subject) == ("https://a.example", ACCOUNT_ID)
 
 
+async def test_origin_longer_than_any_list_can_have_goes_no_further(harness: Harness) -> None:
+    """What a stranger sends is passed on, signed and compared up to a bound; past it, it is no page's."""
+    longest = "https://" + "a" * 247
+    for origin in (longest, longest + "a"):
+        await call(
+            harness.public,
+            CREATE_SESSION,
+            SUBJECT,
+            (("x-project-api-key", PROJECT_SECRET), ("origin", origin)),
+        )
+    assert [credential.origin for credential, _ in harness.issuer.asked] == [longest, "null"]
+
+
 @pytest.mark.parametrize(
     ("method", "changes", "code"),
     [

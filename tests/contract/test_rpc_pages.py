@@ -130,6 +130,15 @@ async def test_page_s_write_is_refused_for_one_fault(harness: Harness, fault: st
     assert harness.script.served == []
 
 
+async def test_page_without_a_session_is_told_how_to_get_one(harness: Harness) -> None:
+    """The code's own text is about tokens of accounts, which a page cannot make."""
+    metadata = as_page(harness, browser_session=BROWSER_SESSION_STATE_ABSENT)
+    error = await refusal(harness.internal, CREATE_WALLET, metadata=metadata)
+    (detail,) = error.details
+    assert detail.path == "X-Session-Token"
+    assert "POST /api/v1/sessions" in detail.message
+
+
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 async def test_page_s_write_is_refused_for_the_first_of_two_faults(
     harness: Harness, first: str, second: str

@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from chassis.limits import RATE_LIMIT_WINDOWS_COUNT
-from chassis.ratelimit import Claim, Limit, MovingWindows, ProcessRateLimiter
+from chassis.ratelimit import Claim, Limit, MovingWindows, ProcessRateLimiter, Standing
+from chassis.rpc.limiting import rate_limited
 from chassis.testing.fakes import FakeClock
 
 WINDOW_NS: Final = 60 * 10**9
@@ -113,6 +114,16 @@ async def test_window_that_is_taken_from_outlasts_those_that_are_not(
         await limiter.take([Claim(TWO, f"holder-{number}")])
     (standing,) = await limiter.look(steady)
     assert standing.remaining_count == 500
+
+
+def test_refusal_tells_the_longest_of_the_waits_that_are_needed() -> None:
+    """Where several windows are full; one that has a place left keeps nobody waiting."""
+    standings = [
+        Standing(TWO, 0, 5 * 10**9),
+        Standing(Limit.per_minute("account-read", 20), 0, 30 * 10**9 - 1),
+        Standing(Limit.per_minute("write", 2), 1, WINDOW_NS),
+    ]
+    assert rate_limited(standings).retry_after_seconds == 30
 
 
 def test_full_window_holds_no_more_than_its_limit(clock: FakeClock) -> None:
