@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
+import signal
 import ssl
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chassis import metrics
 from chassis.clock import SystemClock
 from chassis.config import ConfigError, ListenerConfig
+from chassis.http_server import listen
 from chassis.limits import METRICS_CONNECTIONS_COUNT
 from chassis.metrics import MetricsServer, StoreCollector
 from chassis.ratelimit import Claim, Limit
@@ -99,6 +100,18 @@ async def figures(server: MetricsServer) -> tuple[float, float]:
         found["sealgate_rate_limit_store_up"],
         found["sealgate_rate_limit_decisions_without_store_total"],
     )
+
+
+async def test_signals_stay_the_processs() -> None:
+    """Who serves metrics has more to do when it is told to stop than to serve no more of them."""
+    told = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in told]
+    server = MetricsServer(LOOPBACK, [])
+    await server.start()
+    try:
+        assert [signal.getsignal(number) for number in told] == before
+    finally:
+        await server.stop()
 
 
 async def test_head_without_end_is_cut_off() -> None:
@@ -205,8 +218,8 @@ async def test_metrics_beyond_loopback_speak_tls_alone(tmp_path: Path) -> None:
 
 
 async def test_taken_address_and_missing_certificate_stop_the_start(tmp_path: Path) -> None:
-    """With what is wrong, and nothing is served."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    """With what is wrong, and nothing is served; an address of our own is as taken as any."""
+    with listen("127.0.0.1", 0) as other:
         taken = ListenerConfig(address=f"127.0.0.1:{other.getsockname()[1]}")
         with pytest.raises(ConfigError, match=r"^metrics\.address: 127.*: cannot listen here"):
             await MetricsServer(taken, []).start()

@@ -116,8 +116,23 @@ async def test_turn_that_does_not_come_in_time_is_done_without(
     """The process decides, and nobody is blamed: the budget is for standing in line as well."""
     for _ in range(RATE_LIMIT_STORE_DECISIONS_COUNT):
         await one._turns.acquire()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        assert await take_as(ids, one, 0.0) >= BUDGET_SECONDS
+    for count, waited_seconds in ((1, 0.0), (2, BUDGET_SECONDS * 0.9)):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert BUDGET_SECONDS <= await take_as(ids, one, waited_seconds) < 1.7 * BUDGET_SECONDS
+        assert (one.is_store_up, one.decisions_without_store_count) == (True, count)
+
+
+async def test_time_in_line_is_of_the_same_budget(
+    store: StoreServer, one: SharedRateLimiter, ids: CountingIds
+) -> None:
+    """Who has his turn late has only the rest of it to wait for an answer."""
+    for _ in range(RATE_LIMIT_STORE_DECISIONS_COUNT):
+        await one._turns.acquire()
+    in_line = asyncio.create_task(take_as(ids, one, 0.0))
+    await asyncio.wait({in_line}, timeout=BUDGET_SECONDS * 0.9)
+    store.hang()
+    one._turns.release()
+    assert await in_line < 1.7 * BUDGET_SECONDS
     assert (one.is_store_up, one.decisions_without_store_count) == (True, 1)
 
 

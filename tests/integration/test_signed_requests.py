@@ -262,6 +262,23 @@ async def test_service_may_neither_change_nor_remove_a_record(
 
 
 @pytest.mark.parametrize("service", SERVICES)
+async def test_record_is_not_changed_by_whoever_has_every_right(
+    database_factory: DatabaseFactory, service: str
+) -> None:
+    """Not by mistake: the rule stands beside the service's rights."""
+    fresh = await database_factory(service)
+    await _insert(fresh.dsn, START_NS, 1)
+    connection = await asyncpg.connect(fresh.dsn_as("postgres"))
+    try:
+        for statement in ("UPDATE request SET status = 'x'", "DELETE FROM request", "TRUNCATE request"):
+            with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+                await connection.execute(statement)
+            assert refused.value.constraint_name == "request_is_append_only"
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("service", SERVICES)
 async def test_record_has_the_form_of_one(database_factory: DatabaseFactory, service: str) -> None:
     """One an account and id, with all of its signer or nothing; the error names the rule."""
     fresh = await database_factory(service)

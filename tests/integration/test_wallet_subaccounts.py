@@ -134,6 +134,19 @@ async def test_subaccount_past_either_cap_is_rejected_for_the_limit(
     assert [row["wallets_made_count"] for row in rows] == [2]
 
 
+async def test_deleted_wallet_is_not_listed_and_leaves_its_place(
+    database_factory: DatabaseFactory, clock: FakeClock, ids: CountingIds
+) -> None:
+    """Its subaccount stays without it, and another may have a wallet instead."""
+    world = await open_signed_wallet(database_factory, clock, ids, wallets_count=2)
+    holder = world.holder()
+    made = await world.create_subaccount(holder)
+    await world.delete(holder.identity, made.wallets[0].wallet_id)
+    listed = await world.list_subaccounts(holder.identity)
+    assert [(one.subaccount_index, len(one.wallets)) for one in listed] == [(0, 1), (1, 0)]
+    await world.create_subaccount(holder)
+
+
 async def test_pinned_credential_sees_its_subaccount_and_nothing_else(world: SignedWorld) -> None:
     """Its list has that one; of one that is not there it is empty, and looking makes nothing."""
     holder = world.holder()

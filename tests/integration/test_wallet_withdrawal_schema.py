@@ -340,6 +340,21 @@ async def test_withdrawal_as_the_rules_want_it_is_accepted(service: Connection) 
         await transaction.rollback()
 
 
+async def test_no_withdrawal_begins_out_of_a_deleted_wallet(superuser: Connection) -> None:
+    """Whatever is left in it: its owner does not see it any more."""
+    transaction = superuser.transaction()
+    await transaction.start()
+    try:
+        await superuser.execute(
+            "UPDATE wallet SET deleted_at_ns = 1 WHERE kind = 'ACCOUNT' AND deleted_at_ns IS NULL"
+        )
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+            await superuser.execute(begin())
+        assert refused.value.constraint_name == "withdrawal_wallet_is_the_accounts"
+    finally:
+        await transaction.rollback()
+
+
 async def test_address_of_a_withdrawal_that_begins_is_not_removed_meanwhile(
     service: Connection, superuser: Connection
 ) -> None:
