@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.integration.keys_server import (
     ACCOUNT_ID,
     AUDIENCE,
     OTHER_ACCOUNT_ID,
+    PROJECT_ID,
     KeysServer,
     as_project,
     keys_server,
@@ -29,6 +31,13 @@ from tests.signing_support import SigningKeyPair, new_pair, possession
 # Of order 8, of mixed order, and the neutral element with a sign: libsodium takes none of them.
 LOW_ORDER = bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
 NOT_CANONICAL = bytes.fromhex("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
+_API_KEY = """
+INSERT INTO api_key (
+  public_key, owner_id, kind, project_id, account_id, name, scopes, origins, origins_since_ns,
+  created_at_ns, updated_at_ns, created_by_kind, created_by_id
+)
+VALUES ($1, $2, 'ACCOUNT', $3, $2, '', '{account:read}', '{}', '{}', 1, 1, 'ACCOUNT_SESSION', '')
+"""
 
 
 @pytest.fixture
@@ -65,6 +74,18 @@ async def test_account_that_had_a_master_key_gets_no_second_first_one(keys: Keys
     assert (await refused(keys, another)).code is Code.MASTER_KEY_EXISTS
     await keys.add_master(pair)
     assert (await refused(keys, registration(pair))).code is Code.MASTER_KEY_EXISTS
+
+
+async def test_public_half_of_an_api_key_is_not_registered(keys: KeysServer) -> None:
+    """A public key is one thing on an account; on another it is whatever that makes of it."""
+    pair, account_id = new_pair(), uuid.UUID(ACCOUNT_ID)
+    await keys.rows("INSERT INTO owner VALUES ($1, 'ACCOUNT')", account_id)
+    await keys.rows(_API_KEY, pair.public_key, account_id, uuid.UUID(PROJECT_ID))
+
+    error = await refused(keys, registration(pair))
+
+    assert (error.code, error.details[0].path) == (Code.VALIDATION_ERROR, "public_key")
+    await keys.register(pair, account_id=OTHER_ACCOUNT_ID)
 
 
 @pytest.mark.parametrize("point", [LOW_ORDER, NOT_CANONICAL, bytes(32), b"short", b""])

@@ -19,6 +19,7 @@ from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.keys.v1 import signer_facts_pb2
 from tests.integration.keys_server import (
     ACCOUNT_ID,
+    OTHER_ACCOUNT_ID,
     PROJECT_ID,
     KeysServer,
     addition,
@@ -32,7 +33,6 @@ from tests.signing_support import ADMIN, SCOPED, TRADING_ONLY, SigningKeyPair, n
 ADD, REMOVE = "SubmitAddMasterKey", "SubmitRemoveMasterKey"
 REVOKE, MINT = "SubmitRevokeSessionKey", "SubmitMintSessionKey"
 RACERS_COUNT: Final = 12
-OTHER_ACCOUNT_ID: Final = "0189abcd-0000-7000-8000-0000000000ff"
 
 _DEVICE_KEY: Final = """
 INSERT INTO device_key (
