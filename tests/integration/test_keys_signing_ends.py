@@ -299,10 +299,12 @@ async def test_scoped_master_keys_are_counted_over_all_subaccounts(
 ) -> None:
     """Whether a subaccount is there keys does not know, so their number alone would bound nothing."""
     await keys.rows(ADD_SCOPED, uuid.UUID(ACCOUNT_ID), SCOPED_MASTER_KEYS_PER_ACCOUNT_COUNT - 1)
-    await keys.add_master(master, reach=SCOPED, subaccount_index=1)
+    last = await keys.add_master(master, reach=SCOPED, subaccount_index=1)
     body = addition(new_pair(), reach=SCOPED, subaccount_index=2)
     await keys.submit(ADD, master, body, status="master_key_rejected_limit")
     await keys.add_master(master)
+    await keys.submit(REMOVE, master, removal(last))
+    await keys.submit(ADD, master, body)
 
 
 async def test_master_key_is_added_as_it_asks_for_itself(keys: KeysServer, master: SigningKeyPair) -> None:
