@@ -8,7 +8,7 @@ import pytest
 
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
-from chassis.secrets import parse_secret_key, public_key_of, public_key_text
+from chassis.secrets import parse_public_key, parse_secret_key, public_key_of, public_key_text
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.keys.v1 import api_key_pb2, operator_pb2
@@ -105,3 +105,20 @@ async def test_deletion_finds_only_the_projects_own_keys(keys: KeysWorld, projec
         with pytest.raises(SealgateError) as caught:
             await keys.delete_of_project(project, name)
         assert caught.value.code is Code.API_KEY_NOT_FOUND
+
+
+async def test_deletion_takes_a_key_that_has_expired_beside_the_last(
+    keys: KeysWorld, project: Identity
+) -> None:
+    """It reaches the project no more, so that it is not the last by which that is done."""
+    expired = await keys.create_for_project(PROJECT)
+    last = await keys.create_for_project(PROJECT)
+    await keys.rows(
+        "UPDATE api_key SET expires_at_ns = created_at_ns + 1 WHERE public_key = $1",
+        parse_public_key(expired.public_key),
+    )
+    keys.clock.advance(seconds=1)
+    assert await keys.delete_of_project(project, expired.public_key)
+    with pytest.raises(SealgateError) as caught:
+        await keys.delete_of_project(project, last.public_key)
+    assert caught.value.code is Code.LAST_PROJECT_API_KEY

@@ -85,10 +85,11 @@ async def test_pinned_credential_is_told_of_its_own_subaccounts_requests_only(wo
     renamed = await world.sign(holder, "SubmitUpdateWallet", update)
     first = (await world.list_wallets(holder.identity))[0]
     across = await world.transfer(holder, first, there)
+    back = await world.transfer(holder, there, first)
     elsewhere = await world.sign(holder, "SubmitCreateWallet", signed_body_pb2.CreateWallet())
     pinned = world.caller(account_id=holder.account_id, subaccount_index=1)
 
     for seen in (wallet, within, renamed):
         assert (await world.look_up(pinned, seen.request_id)).status == seen.status
-    for hidden in (made, across, elsewhere):
+    for hidden in (made, across, back, elsewhere):
         assert await code_of(world.look_up(pinned, hidden.request_id)) is Code.REQUEST_NOT_FOUND
