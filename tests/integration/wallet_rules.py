@@ -111,6 +111,10 @@ REFUSED: Final = {
     "signer truncated": ("TRUNCATE signer", "signer_stays"),
     "signer no longer revoked": ("UPDATE signer SET revoked = false", "signer_stays_revoked"),
     "signer moved": ("UPDATE signer SET account_id = gen_random_uuid()", "signer_identity_is_fixed"),
+    "a signer with half a key": (
+        "INSERT INTO signer VALUES (gen_random_uuid(), 'x', false)",
+        "signer_public_key_length",
+    ),
     "signature rule deleted": ("DELETE FROM signature_rule", "signature_rule_stays"),
     "signature rule truncated": ("TRUNCATE signature_rule", "signature_rule_stays"),
     "signatures no longer required": (
