@@ -118,7 +118,7 @@ async def test_turn_that_does_not_come_in_time_is_done_without(
         await one._turns.acquire()
     for count, waited_seconds in ((1, 0.0), (2, BUDGET_SECONDS * 0.9)):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            assert BUDGET_SECONDS <= await take_as(ids, one, waited_seconds) < 1.7 * BUDGET_SECONDS
+            assert BUDGET_SECONDS <= await take_as(ids, one, waited_seconds) < 1.85 * BUDGET_SECONDS
         assert (one.is_store_up, one.decisions_without_store_count) == (True, count)
 
 
@@ -132,7 +132,7 @@ async def test_time_in_line_is_of_the_same_budget(
     await asyncio.wait({in_line}, timeout=BUDGET_SECONDS * 0.9)
     store.hang()
     one._turns.release()
-    assert await in_line < 1.7 * BUDGET_SECONDS
+    assert await in_line < 1.85 * BUDGET_SECONDS
     assert (one.is_store_up, one.decisions_without_store_count) == (True, 1)
 
 
