@@ -123,6 +123,9 @@ SESSION_KEY_LIFETIME_MAX_SECONDS: Final = API_KEY_LIFETIME_MAX_SECONDS
 # Keys that the wallet service is told to stop in one call, and accounts in one round of telling it.
 FENCED_KEYS_AT_ONCE_COUNT: Final = 1000
 FENCED_ACCOUNTS_AT_ONCE_COUNT: Final = 100
+# What one call of it may take: longer than wallet waits for a lock, and so far within a request's time that
+# whoever revoked a key still hears that wallet was not told.
+FENCE_CALL_SECONDS: Final = 2.0
 DEVICE_KEYS_PER_ACCOUNT_COUNT: Final = 20
 DEVICE_KEY_IDLE_SECONDS: Final = 7 * 24 * 3600
 DEVICE_KEY_LIFETIME_SECONDS: Final = 30 * 24 * 3600

@@ -119,7 +119,7 @@ class FenceOutbox(Protocol):
 
 
 class WalletFence(Protocol):
-    """The wallet service; every method raises UNAVAILABLE when it cannot be reached."""
+    """The wallet service; every method raises UNAVAILABLE when it cannot be reached, or hangs."""
 
     async def stop(self, account_id: uuid.UUID, public_keys: Sequence[bytes]) -> None:
         """Stops keys: when this returns, nothing that they signed takes effect any more."""
