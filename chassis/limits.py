@@ -123,6 +123,8 @@ SESSION_KEY_LIFETIME_MAX_SECONDS: Final = API_KEY_LIFETIME_MAX_SECONDS
 # Keys that the wallet service is told to stop in one call, and accounts in one round of telling it.
 FENCED_KEYS_AT_ONCE_COUNT: Final = 1000
 FENCED_ACCOUNTS_AT_ONCE_COUNT: Final = 100
+# Of a round's accounts, those whose turn it is at one time: a few that wallet hangs on are not all of them.
+FENCES_TOLD_AT_ONCE_COUNT: Final = 8
 # What one call of it may take: longer than wallet waits for a lock, and so far within a request's time that
 # whoever revoked a key still hears that wallet was not told.
 FENCE_CALL_SECONDS: Final = 2.0
