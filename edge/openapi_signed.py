@@ -127,11 +127,11 @@ _MEANINGS: Final[Mapping[Status, str]] = {
     Status.WITHDRAWAL_INVALID: "The withdrawal is not valid.",
     Status.WITHDRAWAL_INSUFFICIENT_BALANCE: "The wallet has not enough for it.",
     Status.WITHDRAWAL_ADDRESS: "The address is not registered, or has to wait still.",
-    Status.WITHDRAWAL_LIMIT: "It is beyond a limit.",
+    Status.WITHDRAWAL_LIMIT: "It is beyond what may be withdrawn, or one address more than there may be.",
     Status.TRANSFER_INVALID: "The transfer is not valid.",
     Status.TRANSFER_INSUFFICIENT_BALANCE: "The wallet has not enough for it.",
-    Status.SUBACCOUNT_LIMIT: "The account has as many subaccounts as it may.",
-    Status.PORTFOLIO_INVALID: "The wallet cannot be made or changed like this.",
+    Status.SUBACCOUNT_LIMIT: "The account has no place for a subaccount more, or for its wallet.",
+    Status.PORTFOLIO_INVALID: "The wallet cannot be made or changed like this, or is one too many.",
 }
 STATUS_SCHEMA: Final[Json] = {
     "type": "string",

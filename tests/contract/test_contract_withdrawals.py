@@ -34,7 +34,7 @@ from tests.platform_support import (
     usable_address,
 )
 from tests.signing_support import new_pair
-from tests.signing_world import Signing, make_every_signer, register_master
+from tests.signing_world import Signing, make_every_signer, make_signing, register_master
 
 ADDRESS: Final = "0x" + "5f" * 20
 ADDRESSES: Final = "/api/v1/trading/withdrawal-addresses"
@@ -169,6 +169,18 @@ async def test_addresses_that_the_project_adds_are_bounded(world: World) -> None
     one_more = await world.by_project("POST", path, {"chain": "POL", "address": "0x" + "ff" * 20})
 
     refused(one_more, 409, "ADDRESS_LIMIT_REACHED")
+
+
+async def test_addresses_that_are_signed_for_are_bounded(cluster: Cluster) -> None:
+    """One more than there may be is refused as a limit: nothing is wrong with the address itself."""
+    made, rpc = await make_signing(cluster, with_session=False), "SubmitAddWithdrawalAddress"
+    for number in range(WITHDRAWAL_ADDRESSES_PER_ACCOUNT_COUNT):
+        new = signed_body_pb2.AddWithdrawalAddress(chain="POL", address=f"0x{number:040x}")
+        await made.submit(rpc, made.master, new)
+
+    one_more = signed_body_pb2.AddWithdrawalAddress(chain="POL", address="0x" + "ff" * 20)
+
+    await made.submit(rpc, made.master, one_more, status="withdrawal_rejected_limit")
 
 
 async def test_master_key_ends_what_goes_without_a_signature(cluster: Cluster, world: World) -> None:
