@@ -35,8 +35,9 @@ from chassis.strict_json import WHOLE_BODY, holds_half_pair, read_object
 
 _DIGEST_BYTES: Final = 32
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
-# What a path has without an escape (RFC 3986, "unreserved"), and no longer than any name of ours.
-_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]{1,255}")
+# What a path has without an escape (RFC 3986, "unreserved"), and no longer than any name of ours. A dot or
+# two of them are no name: whoever puts the path into its normal form takes them out of it.
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,255}")
 
 ACCOUNT_HEADER: Final = "X-ACCOUNT-ID"
 PUBLIC_KEY_HEADER: Final = "X-PUBLIC-KEY"
@@ -120,7 +121,9 @@ def _header_reader(method: Method, audience: str) -> Reader:
         if request.method != binding.verb:
             raise invalid("method", f"must be {binding.verb}")
         if request.target != _target(binding.template, request):
-            raise invalid("target", "must be the path of this method, without query or needless escapes")
+            raise invalid(
+                "target", "must be this method's path, without query, needless escapes or dot segments"
+            )
         message = session_signature_message(
             audience, account_id, request_id, method=request.method, target=request.target, body=request.body
         )
@@ -196,7 +199,7 @@ def _target(template: str, request: Any) -> str | None:  # noqa: ANN401  (the me
     """The only way to write the path to what the request's own fields name; None where there is none."""
     names = _VARIABLE.findall(template)
     values = {name: getattr(request, name) for name in names}
-    if not all(_UNRESERVED.fullmatch(value) for value in values.values()):
+    if not all(_SEGMENT.fullmatch(value) for value in values.values()):
         return None
     return template.format_map(values)
 

@@ -226,6 +226,20 @@ async def test_target_is_signed_in_its_normal_form_only(signing: Signing, target
     assert await refusal_of(signing, DEVICE, signed) == ("VALIDATION_ERROR", ["target"])
 
 
+@pytest.mark.parametrize("segment", [".", ".."])
+async def test_dot_segment_names_nothing(signing: Signing, segment: str) -> None:
+    """A target with one is in no normal form: whoever goes by the path may take it for another route's."""
+    rpc, variables = "DeleteSessionApiKey", {"api_key": segment}
+    request_id = signing.request_id()
+    signed = signing.signed_headers(rpc, signing.session, request_id=request_id, variables=variables)
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await signing.call(rpc, signed, variables=variables)
+    error = error_from_rpc(failed.value, rpc)
+    assert (error.code, error.details[0].path) == ("VALIDATION_ERROR", "target")
+    rows = await sql(signing.cluster, "keys", "SELECT FROM request WHERE request_id = $1", request_id)
+    assert rows == []
+
+
 async def test_signature_in_headers_holds_for_its_own_request_only(signing: Signing) -> None:
     """Another path, body, verb, id, account or deployment is an unknown signature."""
     good = login(signing)
