@@ -14,11 +14,13 @@ from google.protobuf.message import Message
 
 from chassis.errors import Code, Detail, SealgateError
 from chassis.ids import parse_uuid
+from chassis.limits import SIGNED_PAYLOAD_MAX_BYTES
 from chassis.methods import HttpBinding, Method
 from chassis.rpc.context import current
 from chassis.rpc.credentials import origin_of_signed
 from chassis.rpc.envelope import ACCOUNT_HEADER, PUBLIC_KEY_HEADER, REQUEST_ID_HEADER, SIGNATURE_HEADER
 from chassis.signing import PUBLIC_KEY_BYTES, REQUEST_ID_PLACE, SIGNATURE_BYTES, parse_request_id
+from chassis.strict_json import read_object
 from edge.endpoints import Request, Upstream
 from edge.errors import Answer
 from edge.headers import RequestHeaders
@@ -45,6 +47,11 @@ class PayloadEndpoint:
             message = self._upstream.new_message()
             try:
                 self._fill(message, request.variables, request.query, body)
+            except SealgateError:
+                # The service refuses it as too large before all else; so it is here, where it is not asked.
+                if _has_large_payload(body):
+                    raise SealgateError(Code.PAYLOAD_TOO_LARGE) from None
+                raise
             finally:
                 served = current()
                 served.request_id = _signed_id(message) or served.request_id
@@ -69,6 +76,9 @@ class SignedHeadersEndpoint:
         with self._upstream.admission:
             own = SIGNATURE_HEADER.lower()
             origin = origin_of_signed(header for header in request.headers.pairs if header[0] != own)
+            if len(body) > SIGNED_PAYLOAD_MAX_BYTES:
+                # Before what is wrong with the headers, as the service has it.
+                raise SealgateError(Code.PAYLOAD_TOO_LARGE)
             message = self._upstream.new_message(
                 method=request.verb,
                 # Bytes beyond ASCII are in no target's normal form, however they are read.
@@ -87,6 +97,23 @@ def _signed_id(message: Message) -> uuid.UUID | None:
         return None
     found = uuid.UUID(bytes=payload[REQUEST_ID_PLACE])
     return found if found.variant == uuid.RFC_4122 else None
+
+
+def _has_large_payload(body: bytes) -> bool:
+    """Whether the payload in a body that is no request is beyond what one may have, base64 or not."""
+    try:
+        members = read_object(body)
+    except SealgateError:
+        return False
+    return any(
+        name == "payload" and type(value) is str and _decoded_size_bytes(value) > SIGNED_PAYLOAD_MAX_BYTES
+        for name, value in members
+    )
+
+
+def _decoded_size_bytes(text: str) -> int:
+    """How many bytes a text has as base64."""
+    return len(text) * 3 // 4 - (len(text) - len(text.rstrip("=")))
 
 
 def _signed_headers(headers: RequestHeaders) -> dict[str, str | bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from chassis.errors import ERROR_TABLE, Code, SealgateError
+from chassis.limits import SIGNED_PAYLOAD_MAX_BYTES
 from edge.routes import variable_names
 from sealgate.keys.v1 import session_signature_pb2
 from sealgate.wallet.v1 import signed_pb2
@@ -206,6 +207,34 @@ def test_payload_is_bounded_by_its_service_and_its_body_by_the_edge(edge: Runnin
     assert len(edge.backend.calls) == 1
 
 
+EIGHT_KIB: Final = base64_of(bytes(SIGNED_PAYLOAD_MAX_BYTES))
+LARGE: Final = base64_of(bytes(SIGNED_PAYLOAD_MAX_BYTES + 1))
+UNREADABLE: Final[dict[str, Callable[[str], dict[str, object]]]] = {
+    "signature behind the payload": lambda payload: {"payload": payload, "signature": "A"},
+    "key before the payload": lambda payload: {"public_key": "A", "payload": payload},
+    "unknown member": lambda payload: {"more": 1, "payload": payload},
+    "member of another type": lambda payload: {"account_id": 1, "payload": payload},
+    "payload itself": lambda payload: {"payload": "-" + payload[1:]},
+    "payload twice": lambda payload: {"payload": payload},
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_size_of_a_payload_is_refused_before_all_else(edge: RunningEdge, case: str) -> None:
+    """As its service does, whatever is wrong with what stands beside it; one that fits is told of that."""
+
+    def refused(payload: str) -> Reply:
+        text = json.dumps(UNREADABLE[case](payload))
+        if case == "payload twice":
+            text = text[:-1] + ', "payload": ""}'
+        return edge.post(PLACE, text.encode())
+
+    assert_refused(refused(LARGE), Code.PAYLOAD_TOO_LARGE)
+    reply = refused(EIGHT_KIB)
+    assert (reply.status, bool(reply.json["error"]["details"])) == (400, True)
+    assert edge.backend.calls == []
+
+
 def test_payload_must_be_said_to_be_json(edge: RunningEdge) -> None:
     """A form that a page can send without being asked is no signed request."""
     body = json.dumps(SIGNED.json).encode()
@@ -349,6 +378,18 @@ def test_signed_headers_are_refused_together(edge: RunningEdge) -> None:
     assert_refused(ask_with(edge), Code.VALIDATION_ERROR, *GOOD)
     reply = ask_with(edge, ("X-ACCOUNT-ID", "1"), ("X-REQUEST-ID", str(REQUEST_ID)))
     assert_refused(reply, Code.VALIDATION_ERROR, "X-ACCOUNT-ID", "X-PUBLIC-KEY", "X-SIGNATURE")
+
+
+def test_size_of_a_body_is_refused_before_the_headers_that_sign_it(edge: RunningEdge) -> None:
+    """As its service does; one that fits is told of the headers."""
+
+    def refused(size_bytes: int, *headers: str) -> Reply:
+        return edge.post("/api/v1/login", b" " * size_bytes, *headers)
+
+    for headers in ((), ("X-Signature: A", "X-Account-Id: 1")):
+        assert_refused(refused(SIGNED_PAYLOAD_MAX_BYTES + 1, *headers), Code.PAYLOAD_TOO_LARGE)
+        assert_refused(refused(SIGNED_PAYLOAD_MAX_BYTES, *headers), Code.VALIDATION_ERROR, *GOOD)
+    assert edge.backend.calls == []
 
 
 @pytest.mark.parametrize("header", CREDENTIALS)
