@@ -65,6 +65,8 @@ EXPECTED: Final[Mapping[str, Mapping[str, str]]] = {
     "session key is minted": {"past due": DUE, "no signing": OFF},
     "session key is revoked": {"no signing": OFF},
     "session key lists devices": {"no signing": OFF},
+    "signed request about money is looked up": {"no signing": OFF},
+    "signed request about keys is looked up": {"no signing": OFF},
     "device reads": {"no wallet": OFF},
 }
 REFUSE_ALL: Final = {"suspended": SUSPENDED, "cancelled": CANCELLED}
@@ -151,6 +153,8 @@ ACTS: Final[Mapping[str, Callable[[Customer], Awaitable[str]]]] = {
     "session key is minted": lambda c: c.signed("SubmitMintSessionKey", by_master=True),
     "session key is revoked": lambda c: c.signed("SubmitRevokeSessionKey", by_master=True),
     "session key lists devices": lambda c: c.listed(),
+    "signed request about money is looked up": lambda c: c.by_session("GetRequest", request_id=UNKNOWN_ID),
+    "signed request about keys is looked up": lambda c: c.by_session("GetKeyRequest", request_id=UNKNOWN_ID),
     "device reads": lambda c: c.plain("ListWallets", {"x-device-key": c.device_key}),
 }
 

@@ -109,7 +109,7 @@ wallet.SignedRequest.SubmitPlaceOrder|POST TRADING/order/place|200|SK|-|trading|
 wallet.SignedRequest.SubmitCancelOrder|POST TRADING/order/cancel|200|SK|-|trading|REVOKE|S message
 wallet.SignedRequest.SubmitCancelAllOrders|POST TRADING/order/cancel-all|200|SK|-|trading|REVOKE|S message
 wallet.SignedRequest.SubmitAmendOrder|POST TRADING/order/amend|200|SK|-|trading|WRITE|S message
-wallet.SignedRequest.GetRequest|GET REQUESTS/{request_id}|200|AS AK DK|wallet:read|wallet|READ|S object
+wallet.SignedRequest.GetRequest|GET REQUESTS/{request_id}|200|AS AK DK|wallet:read|signing|READ|S object
 wallet.Withdrawal.ListWithdrawalAddresses|GET ADDRESSES|200|AS AK DK|wallet:read|wallet|READ|S message
 wallet.SignedRequest.SubmitWithdraw|POST TRADING/withdraw|200|SK|-|wallet|WRITE|S message
 wallet.SignedRequest.SubmitAddWithdrawalAddress|POST ADDRESSES/add|200|MK|-|wallet|WRITE|S message
