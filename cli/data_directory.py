@@ -78,7 +78,8 @@ class DataDirectory:
 
     def check_marker(self) -> None:
         """Raises DataDirectoryError unless a stack has been made here."""
-        if not (self.root / MARKER).is_file():
+        # As Path.is_file, but False as well for a name that no file can have.
+        if not os.path.isfile(self.root / MARKER):  # noqa: PTH113
             raise DataDirectoryError(
                 f"{self.root} is not a Sealgate data directory; give the one of `sealgate up` with --data"
             )

@@ -96,8 +96,8 @@ def create(directory: Path) -> None:
     from chassis.keyring import create_key, key_file, key_files
 
     clock = SystemClock()
-    lead_seconds = SIGNING_KEY_LEAD_SECONDS if key_files(directory) else 0
     try:
+        lead_seconds = SIGNING_KEY_LEAD_SECONDS if key_files(directory) else 0
         signs_from_ns = clock.now_ns() + lead_seconds * NANOSECONDS_PER_SECOND
         made = create_key(directory, SystemIds(clock).seed(), signs_from_ns)
     except OSError as error:

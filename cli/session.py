@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+import os
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from click.core import ParameterSource
 from chassis.limits import SUBACCOUNT_INDEX_MAX
 from cli.help import TaughtCommand, TaughtGroup
 from cli.output import CommandFailed, CommandRefused, say
+from cli.reading import octets_of
 from cli.signing import AUDIENCE_VARIABLE, account_option, key_option, load_key
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -27,6 +30,7 @@ _SCRIPT: Final = [
     f"sealgate session revoke session.key {_AT}",
 ]
 _HOURS_MAX: Final = 10 * 365 * 24
+_PUBLIC_KEY_BYTES: Final = 32
 
 
 def _at_platform(command: _Command) -> _Command:
@@ -98,6 +102,9 @@ def mint(
     source = click.get_current_context().get_parameter_source("hours")
     if never_ends and source is not ParameterSource.DEFAULT:
         raise click.UsageError("a key ends after --hours or --never-ends: give one of them")
+    # What is no number is in no order either, so that no range leaves it out.
+    if math.isnan(hours):
+        raise click.UsageError("--hours is no number")
     pair = load_key(session_key)
     ends_ns = SystemClock().now_ns() + int(hours * 3600 * NANOSECONDS_PER_SECOND)
     minted = Platform(url, key_file, account, audience).call(
@@ -165,13 +172,11 @@ def revoke(
 
 def _public_key(text: str) -> bytes:
     """The public key that is meant: of a file if there is such a file, else what base64 says."""
-    if Path(text).exists():
+    # A name that no file can have is none, whereas Path.exists raises an error for it.
+    if os.path.exists(text):  # noqa: PTH110
         return load_key(Path(text)).public_key
-    try:
-        public_key = base64.b64decode(text, validate=True)
-    except ValueError:
-        public_key = b""
-    if len(public_key) != 32:
+    public_key = octets_of(text)
+    if public_key is None or len(public_key) != _PUBLIC_KEY_BYTES:
         raise CommandRefused(f"{text} is neither a key file nor a public key in base64")
     return public_key
 

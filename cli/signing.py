@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import sys
 import textwrap
 import uuid
 from collections.abc import Callable
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from chassis.limits import SIGNED_PAYLOAD_MAX_BYTES
 from cli.help import TaughtCommand, TaughtGroup, write_sections
 from cli.output import CommandFailed, CommandRefused, say
+from cli.reading import object_of, octets_of, text_of
 
 if TYPE_CHECKING:
     from sealgate.client import KeyPair, Signer
@@ -27,6 +28,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 AUDIENCE_VARIABLE: Final = "SEALGATE_AUDIENCE"
 _ID_VERSION: Final = 7
+_ENVELOPE: Final = ("payload", "signature", "public_key", "account_id")
+_OWN_HEADERS: Final = ("x-account-id", "x-public-key", "x-signature", "x-request-id")
+# Its length is signed in two bytes.
+_TARGET_MAX_CHARACTERS: Final = 0xFFFF
+# Names in files are strangers' own, of any length.
+_NAME_SHOWN_CHARACTERS: Final = 64
 # What the platform takes as the path of a request that is signed in headers: written in the one shortest way.
 _TARGET: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]{1,255})+")
 _PAYLOAD_EXAMPLES: Final = [
@@ -170,7 +177,7 @@ def sign_payload(
     if body_hex is not None and text is None:
         body = _from_hex(body_hex)
     elif text is not None and body_hex is None:
-        fields = _fields(table, _text(text))
+        fields = _fields(table, _given(text))
         body = _or_refused(lambda: table.encode(fields))
     else:
         raise click.UsageError("give the message either as --body or as --body-hex")
@@ -206,14 +213,14 @@ def sign_headers(
     They are for the routes that manage API keys and device keys with a session key. The path starts with a
     slash and has no query: none of those routes takes one.
     """
-    if not _TARGET.fullmatch(target):
+    if len(target) > _TARGET_MAX_CHARACTERS or not _TARGET.fullmatch(target):
         raise click.UsageError(
-            f"{target!r} is no path in normal form, such as /api/v1/api-keys: it starts with one slash and "
-            "has neither scheme nor host, no query, no dot segments and no escapes"
+            f"{target[:_NAME_SHOWN_CHARACTERS]!r} is no path in normal form, such as /api/v1/api-keys: it "
+            "starts with one slash and has neither scheme nor host, no query, no dot segments and no escapes"
         )
     signer = signer_of(key_file, account, audience)
     headers = _or_refused(
-        lambda: signer.headers(verb, target, _text(text).encode(), request_id or _new_request_id())
+        lambda: signer.headers(verb, target, _given(text).encode(), request_id or _new_request_id())
     )
     for name, value in headers.items():
         say(f"{name.upper()}: {value}")
@@ -248,18 +255,19 @@ def sign_possession(key_file: Path, account: uuid.UUID, audience: str) -> None:
 def verify() -> None:
     """Say what a signed request is, and whether its signature holds: exit code 0 if so, 1 if not.
 
-    Whose key it is, and whether the request would be served, only the platform knows.
+    A signature that holds over what no platform takes, for its form or its size, is 1 as well. Whose key it
+    is, and whether the request would be served, only the platform knows.
     """
 
 
 @verify.command("payload", cls=_MessagesCommand, sections={"Examples": _VERIFY_EXAMPLES[:1]})
-@click.argument("file", type=click.File(encoding="utf-8"))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @audience_option
-def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's own
+def verify_payload(file: str, audience: str) -> None:
     """Look at a signed payload: the JSON in FILE, `-` for stdin."""
     from sealgate.client.signing import HEADER_BYTES, checked_audience, payload_message, signature_holds
 
-    members = _object(file.read(), "the file")
+    members, repeated = object_of(text_of(file), "the file")
     payload, signature, public_key = (
         _octets(members, name) for name in ("payload", "signature", "public_key")
     )
@@ -271,7 +279,9 @@ def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's 
     named = tables[0].name if tables else "unknown"
     say(f"{'request type':<14}{request_type} {named}")
     _say_origin(uuid.UUID(bytes=payload[8:HEADER_BYTES]), account, public_key)
-    fault = None if tables else "no message has this request type"
+    fault = _fault_of_envelope(members, repeated, account, payload)
+    if not tables:
+        fault = "no message has this request type"
     if uuid.UUID(bytes=payload[8:HEADER_BYTES]).version != _ID_VERSION:
         fault = "its request id is no UUIDv7"
     elif tables:
@@ -282,9 +292,33 @@ def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's 
             fault = str(error)
     message = payload_message(_or_refused(lambda: checked_audience(audience)), account, payload)
     _conclude(signature_holds(public_key, signature, message), audience, "account, payload or key")
+    _refuse_form(fault)
+    _say_age(uuid.UUID(bytes=payload[8:HEADER_BYTES]))
+
+
+def _fault_of_envelope(
+    members: dict[str, object], repeated: list[str], account: uuid.UUID, payload: bytes
+) -> str | None:
+    """Why the platform takes no such envelope, whoever signed it; None where it does."""
+    if strangers := [name for name in members if name not in _ENVELOPE]:
+        return f"{strangers[0][:_NAME_SHOWN_CHARACTERS]!r} is no member of it"
+    if repeated:
+        return f"{repeated[0]} is there twice"
+    if members["account_id"] != str(account):
+        return f"account_id is not written as {account}"
+    return _fault_of_size("payload", payload)
+
+
+def _fault_of_size(what: str, signed: bytes) -> str | None:
+    if len(signed) <= SIGNED_PAYLOAD_MAX_BYTES:
+        return None
+    return f"its {what} has more than {SIGNED_PAYLOAD_MAX_BYTES // 1024} KiB"
+
+
+def _refuse_form(fault: str | None) -> None:
+    """Ends with exit code 1 for a fault that is not the signature's."""
     if fault is not None:
         raise CommandFailed(f"it is signed, and would be refused all the same: {fault}")
-    _say_age(uuid.UUID(bytes=payload[8:HEADER_BYTES]))
 
 
 @verify.command(
@@ -295,29 +329,35 @@ def verify_payload(file: Any, audience: str) -> None:  # noqa: ANN401 - click's 
 )
 @click.argument("verb", type=click.Choice(["GET", "POST"]))
 @click.argument("target")
-@click.argument("file", type=click.File(encoding="utf-8"))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @audience_option
 @click.option("--body", "text", default="", metavar="JSON", help="The body as it was sent, to the byte.")
-def verify_headers(
-    verb: str,
-    target: str,
-    file: Any,  # noqa: ANN401 - click's own
-    audience: str,
-    text: str,
-) -> None:
+def verify_headers(verb: str, target: str, file: str, audience: str, text: str) -> None:
     """Look at a request that is signed in headers: one header a line in FILE, `-` for stdin."""
     from sealgate.client.signing import checked_audience, session_message, signature_holds
 
-    lines = (line.partition(":") for line in file.read().splitlines() if line.strip())
-    members: dict[str, object] = {name.strip().lower(): value.strip() for name, _, value in lines}
+    if file == text == "-":
+        raise click.UsageError("stdin has either the headers or the body")
+    if len(target) > _TARGET_MAX_CHARACTERS:
+        raise click.UsageError("the path is longer than any that can be signed")
+    lines = [line.partition(":") for line in text_of(file).splitlines() if line.strip()]
+    names = [name.strip().lower() for name, _, _ in lines]
+    members: dict[str, object] = {
+        name: value.strip() for name, (_, _, value) in zip(names, lines, strict=True)
+    }
     signature, public_key = _octets(members, "x-signature"), _octets(members, "x-public-key")
     account, request_id = _uuid(members, "x-account-id"), _uuid(members, "x-request-id")
     _say_origin(request_id, account, public_key)
-    name, body = _or_refused(lambda: checked_audience(audience)), _text(text).encode()
+    name, body = _or_refused(lambda: checked_audience(audience)), _given(text).encode()
     message = _or_refused(lambda: session_message(name, account, request_id, verb, target, body))
     _conclude(signature_holds(public_key, signature, message), audience, "verb, path, body or key")
-    if request_id.version != _ID_VERSION:
-        raise CommandFailed("it is signed, and would be refused all the same: its request id is no UUIDv7")
+    for own in _OWN_HEADERS:
+        _refuse_form(f"{own} is there twice" if names.count(own) > 1 else None)
+    for own, value in (("x-account-id", account), ("x-request-id", request_id)):
+        _refuse_form(f"{own} is not written as {value}" if members[own] != str(value) else None)
+    _refuse_form("its request id is no UUIDv7" if request_id.version != _ID_VERSION else None)
+    _refuse_form(None if _TARGET.fullmatch(target) else "its path is not in normal form")
+    _refuse_form("a GET has no body" if verb == "GET" and body else _fault_of_size("body", body))
     _say_age(request_id)
 
 
@@ -397,7 +437,9 @@ def _table(message: str) -> Body:
 def _fields(table: Body, text: str) -> dict[str, object]:
     from sealgate.client.wire import Kind
 
-    members = dict(_object(text, "--body"))
+    members, repeated = object_of(text, "--body")
+    if repeated:
+        raise CommandRefused(f"--body has {repeated[0][:_NAME_SHOWN_CHARACTERS]!r} twice")
     kinds = {field.name: field.kind for field in table.fields}
     unknown = sorted(members.keys() - kinds.keys())
     if unknown:
@@ -408,27 +450,14 @@ def _fields(table: Body, text: str) -> dict[str, object]:
     return members
 
 
-def _object(text: str, what: str) -> dict[str, object]:
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise CommandRefused(f"{what} is no JSON object")
-    return document
-
-
 def _octets(members: dict[str, object], name: str) -> bytes:
     """A member's bytes; base64 that the platform would not take is refused."""
     if name not in members:
         raise CommandRefused(f"{name} is not there")
-    try:
-        decoded = base64.b64decode(str(members[name]), validate=True)
-    except ValueError:
-        decoded = b""
-    if _base64(decoded) != members[name]:
+    octets = octets_of(members[name])
+    if octets is None:
         raise CommandRefused(f"{name} is no base64 in its one canonical form")
-    return decoded
+    return octets
 
 
 def _uuid(members: dict[str, object], name: str) -> uuid.UUID:
@@ -438,8 +467,8 @@ def _uuid(members: dict[str, object], name: str) -> uuid.UUID:
         raise CommandRefused(f"{name} is no UUID") from None
 
 
-def _text(given: str) -> str:
-    return sys.stdin.read() if given == "-" else given
+def _given(text: str) -> str:
+    return text_of("-") if text == "-" else text
 
 
 def _base64(data: bytes) -> str:
