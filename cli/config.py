@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from cli.help import TaughtCommand
+from cli.help import TaughtCommand, TaughtGroup
 from cli.output import CommandRefused, say
 
 
-@click.group()
+@click.group(cls=TaughtGroup)
 def config() -> None:
     """Work with configuration files."""
 

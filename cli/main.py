@@ -9,6 +9,7 @@ from cli.help import TaughtGroup
 from cli.key import key
 from cli.market import market
 from cli.migrate import migrate
+from cli.output import say
 from cli.project import project
 from cli.serve import serve
 from cli.session import session
@@ -45,12 +46,28 @@ SECTIONS = {
 }
 
 
+def _say_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    from importlib.metadata import version
+
+    del param
+    if value and not ctx.resilient_parsing:
+        say(f"sealgate {version('sealgate')}")
+        ctx.exit()
+
+
 @click.group(
     cls=TaughtGroup,
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="sealgate", message="%(package)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Sealgate: credentials and wallets for a trading platform."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.help import TaughtCommand
+from cli.help import TaughtCommand, TaughtGroup
 from cli.operating import data_option, operate
 from cli.output import say
 
@@ -34,7 +34,7 @@ class MomentType(click.ParamType[datetime]):
         return in_utc
 
 
-@click.group()
+@click.group(cls=TaughtGroup)
 def market() -> None:
     """Make, close and list markets."""
 

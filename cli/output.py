@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -28,14 +30,13 @@ class CommandRefused(CommandFailed):
 def complain(line: str) -> None:
     """One line on stderr, under the program's name."""
     with contextlib.suppress(OSError):
-        click.echo(f"{paint('sealgate:', 'red', sys.stderr.isatty())} {line}", err=True)
+        click.echo(f"{paint('sealgate:', 'red', _is_terminal(sys.stderr))} {line}", err=True)
 
 
 def say(line: str = "") -> None:
     """One line on stdout; a reader that has gone away is no reason to stop, any other loss of the line is."""
     try:
-        click.echo(line)
-        sys.stdout.flush()
+        _print(line)
     except BrokenPipeError:
         pass
     except OSError as error:
@@ -48,13 +49,26 @@ def say(line: str = "") -> None:
 def mention(line: str) -> None:
     """One line on stdout that nobody depends on: what it tells of goes on without it."""
     with contextlib.suppress(OSError):
-        click.echo(line)
-        sys.stdout.flush()
+        _print(line)
 
 
 def heading(text: str) -> str:
     """`text` to stand out, where that is wanted."""
-    return paint(text, "green", sys.stdout.isatty())
+    return paint(text, "green", _is_terminal(sys.stdout))
+
+
+def _print(line: str) -> None:
+    # What Python has in the place of a descriptor that was closed before it began.
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
+    # A name with letters that this terminal does not have is no reason to say nothing.
+    encoding = sys.stdout.encoding
+    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def paint(text: str, colour: str, terminal: bool) -> str:

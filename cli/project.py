@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.help import TaughtCommand
+from cli.help import TaughtCommand, TaughtGroup
 from cli.operating import data_option, operate
 from cli.output import say
 
@@ -63,7 +63,7 @@ class ModulesType(click.ParamType[tuple[str, ...]]):
         return names
 
 
-@click.group()
+@click.group(cls=TaughtGroup)
 def project() -> None:
     """Make, list and change projects, the customers of the platform."""
 
