@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from chassis.limits import (
     KEY_RING_REREAD_SECONDS,
@@ -16,7 +17,7 @@ from chassis.limits import (
     SIGNING_KEY_LEAD_MIN_SECONDS,
     SIGNING_KEY_LEAD_SECONDS,
 )
-from cli.help import TaughtCommand
+from cli.help import TaughtCommand, TaughtGroup
 from cli.operating import data_option, operate
 from cli.output import CommandRefused, say
 
@@ -70,7 +71,7 @@ def _count_option(name: str, text: str) -> Callable[[_Command], _Command]:
     return click.option(name, type=click.IntRange(1, RATE_LIMIT_MAX_PER_MINUTE_COUNT), help=text)
 
 
-@click.group()
+@click.group(cls=TaughtGroup)
 def key() -> None:
     """Make and rotate private keys, and set rate limits of API keys.
 
@@ -164,6 +165,9 @@ def rotate_signing(purpose: str, data: Path, lead_seconds: int, **given_keys: Pa
     Writes a key file beside those that are there. Running processes read it without a restart and
     publish it at once; it signs when its lead is over, and what older keys signed stays good.
 
+    `all` takes the three directories of one deployment: those of --data, or all three by name. With only
+    some of them named, --data has to be given for the others.
+
     A key that does not sign any more is removed by the first rotation after the last thing it signed
     has ended: a passport key's a minute and a half after its successor began to sign, a browser
     session key's an hour and a minute after, a session key's a year after, which is the longest that
@@ -174,6 +178,12 @@ def rotate_signing(purpose: str, data: Path, lead_seconds: int, **given_keys: Pa
     for name in given:
         if given[name] is not None and name not in wanted:
             raise click.UsageError(f"--{name}-keys has nothing to do with the {purpose} keys")
+    named = [name for name in wanted if given[name] is not None]
+    unnamed = " and ".join(f"--{name}-keys" for name in wanted if given[name] is None)
+    if named and unnamed and not _is_given("data"):
+        raise click.UsageError(
+            f"{unnamed} missing: name these directories too, or with --data the stack that they are of"
+        )
     _rotate({name: given[name] or _of_stack(data, name) for name in wanted}, lead_seconds)
 
 
@@ -209,6 +219,10 @@ def limits(public_key: str, reset: bool, data: Path, **counts: int | None) -> No
     for name in LIMITED_CLASSES:
         count = given.get(name)
         say(f"{name.replace('_', '-'):<15}  {'as configured' if count is None else f'{count} a minute'}")
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _of_stack(data: Path, purpose: str) -> Path:

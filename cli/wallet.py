@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.help import TaughtCommand
+from cli.help import TaughtCommand, TaughtGroup
 from cli.operating import data_option, operate
 from cli.output import CommandFailed, CommandRefused, say
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STATE_PREFIX: Final = "WITHDRAWAL_STATE_"
 
 
-@click.group(short_help="Record deposits, settle withdrawals, audit the books.")
+@click.group(cls=TaughtGroup, short_help="Record deposits, settle withdrawals, audit the books.")
 def wallet() -> None:
     """Record money that arrived, pay out what leaves, and audit the books."""
 
@@ -116,6 +116,10 @@ def settle(withdrawal_id: str, state: str, external_ref: str, data: Path) -> Non
     from sealgate.wallet.v1.operator_pb2 import SettleWithdrawalRequest
     from sealgate.wallet.v1.signed_body_pb2 import WithdrawalState
 
+    if state == "sent" and not external_ref:
+        raise click.UsageError("--state sent needs --reference: the rail's own name of the payment")
+    if state != "sent" and external_ref:
+        raise click.UsageError(f"--reference has nothing to do with --state {state}: only sent has one")
     request = SettleWithdrawalRequest(
         withdrawal_id=withdrawal_id,
         state=WithdrawalState.Value(f"{_STATE_PREFIX}{state.upper()}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from chassis.clock import SystemClock
 from chassis.errors import Code, SealgateError, invalid
 from chassis.keyring import KeyRing, create_key
 from chassis.limits import SIGNING_KEY_LEAD_SECONDS
+from cli.help import TaughtCommand, TaughtGroup
 from cli.main import main
 from cli.operating import explain
 from cli.output import paint
@@ -63,6 +65,72 @@ def test_command_ends_with_two_when_its_answer_cannot_be_written() -> None:
     assert ended.stderr == (
         "sealgate: cannot write to stdout (No space left on device), and some of the answer is lost\n"
     )
+
+
+def test_command_ends_with_two_when_stdout_is_closed() -> None:
+    """As with a full disk: one line, and no answer that nobody gets is passed over."""
+    program = "import sys; sys.stdout = None; from cli.main import main; main()"
+    for words in (("config", "check", "deploy/edge.yaml"), ("--help",)):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        assert ended.returncode == 2
+        assert ended.stderr == (
+            "sealgate: cannot write to stdout (it is closed), and some of the answer is lost\n"
+        )
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("market", "list", "--help")], ids=" ".join)
+def test_help_that_cannot_be_written_ends_with_two(words: tuple[str, ...]) -> None:
+    """In one line, as any other answer."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("sealgate"), *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("sealgate: cannot write to stdout (No space left on device)")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", commands(main), ids=" ".join)
+def test_every_command_is_a_taught_one(words: tuple[str, ...]) -> None:
+    """Which is what has help end well."""
+    command: click.Command = main
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    assert isinstance(command, TaughtCommand | TaughtGroup)
+
+
+def test_letters_that_the_terminal_does_not_have_are_written_otherwise() -> None:
+    """A question in another script stops no list."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "from cli.output import say; say('Zürich'); say('ok')"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("Z\\xfcrich\nok\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--state", "sent"), "--state sent needs --reference"),
+        (("--state", "sent", "--reference", ""), "--state sent needs --reference"),
+        (("--state", "failed", "--reference", "0x1"), "--reference has nothing to do with --state failed"),
+    ],
+)
+def test_settling_says_which_states_have_a_reference(words: tuple[str, ...], complaint: str) -> None:
+    """A usage error before anybody is asked; there is no stack here."""
+    answer = CliRunner().invoke(main, ["wallet", "settle", "ID", *words, "--data", "/nowhere"])
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert complaint in answer.stderr
 
 
 @pytest.mark.parametrize(

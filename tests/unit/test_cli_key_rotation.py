@@ -146,6 +146,28 @@ def test_command_finds_the_keys_of_a_local_stack(tmp_path: Path) -> None:
     assert all(len(list((data.keys / name).iterdir())) == 2 for name in PURPOSES)
 
 
+def test_all_keys_of_two_deployments_are_not_rotated_by_oversight(
+    directories: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With some directories named, those of a stack that happens to be here are not taken for the others."""
+    monkeypatch.chdir(tmp_path)
+    here = DataDirectory(Path(".sealgate"))
+    here.claim()
+    here.release()
+    clock = SystemClock()
+    for purpose in PURPOSES:
+        create_key(here.keys / purpose, SystemIds(clock).seed(), 0)
+    passport = directories[0]
+    answer = rotate("all", "--passport-keys", str(passport))
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "--session-keys and --browser-keys missing" in answer.stderr
+    assert all(len(list((here.keys / name).iterdir())) == 1 for name in PURPOSES)
+    assert len(list(passport.iterdir())) == 1
+    wanted = rotate("all", "--passport-keys", str(passport), "--data", ".sealgate")
+    assert wanted.exit_code == 0, wanted.stderr
+    assert [len(list((here.keys / name).iterdir())) for name in PURPOSES] == [1, 2, 2]
+
+
 def test_command_says_which_keys_it_removed(directories: tuple[Path, ...]) -> None:
     """By name, so that a log of rotations is complete."""
     passport, *_ = directories
