@@ -105,6 +105,31 @@ def test_javascript_example_mints_a_session_and_places_an_order(owner: Owner) ->
         assert session.admin_rooted
 
 
+@pytest.mark.parametrize(
+    ("key_text", "complaint"),
+    [
+        (None, "is no private key that can be read: ENOENT"),
+        ("junk", "is no private key that can be read: "),
+        ("", "http://127.0.0.1:9 does not answer as Sealgate does: "),
+    ],
+)
+def test_javascript_example_says_in_one_line_why_it_cannot_go_on(
+    tmp_path: Path, key_text: str | None, complaint: str
+) -> None:
+    """A key file that is none, and an address where nobody answers: exit code 1, and no stack."""
+    key_file = tmp_path / "master.key"
+    if key_text:
+        key_file.write_text(key_text)
+    elif key_text is not None:
+        KeyPair.generate().save(key_file)
+    words = ("http://127.0.0.1:9", AUDIENCE, "019b76da-a800-7ac0-8c01-000000000001", str(key_file), "w", "t")
+    run = subprocess.run(
+        [str(NODE), str(EXAMPLE), *words], capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1), run.stderr
+    assert complaint in run.stderr
+
+
 def test_page_of_signing_goes_from_nothing_to_an_order(shared_stack: StackProcess, tmp_path: Path) -> None:
     """What it says to paste ends with an order and a transfer, also where its key files are there already."""
     page = (ROOT / "docs" / "signing.md").read_text(encoding="utf-8")

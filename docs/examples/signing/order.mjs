@@ -4,10 +4,8 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, si
 import { readFileSync } from "node:fs";
 
 const [url, audience, account, masterFile, wallet, token] = process.argv.slice(2);
-if (!token) {
-  console.error("usage: node order.mjs URL AUDIENCE ACCOUNT_ID MASTER_KEY_FILE WALLET_ID TOKEN_ID");
-  process.exit(2);
-}
+const stop = (line, code = 1) => (console.error(line), process.exit(code));
+if (!token) stop("usage: node order.mjs URL AUDIENCE ACCOUNT_ID MASTER_KEY_FILE WALLET_ID TOKEN_ID", 2);
 // Protobuf by hand: a number is seven bits a byte, the lowest first; a field is its number and kind, then
 // its value. Fields stand in the order of their numbers, and zeros and empty texts are left out.
 const varint = (n) => (n > 127n ? [Number(n & 127n) | 128, ...varint(n >> 7n)] : [Number(n)]);
@@ -41,12 +39,16 @@ async function submit(path, requestType, key, body) {
   const texts = Object.entries(parts).map(([part, bytes]) => [part, bytes.toString("base64")]);
   const envelope = JSON.stringify({ ...Object.fromEntries(texts), account_id: account });
   const headers = { "content-type": "application/json" };
-  const answer = await (await fetch(url + path, { method: "POST", headers, body: envelope })).json();
+  const answer = await fetch(url + path, { method: "POST", headers, body: envelope })
+    .then((response) => response.json())
+    .catch(({ cause, message }) => stop(`${url} gives no answer: ${cause?.code ?? cause ?? message}`));
   if (answer.success) return answer;
-  console.error(`refused: ${answer.status ?? answer.error.code}`, answer.details ?? answer.error.details);
-  process.exit(1);
+  const { code, details } = answer.error ?? { code: answer.status, details: answer.details };
+  return stop(`refused: ${code} ${JSON.stringify(details)}`);
 }
-const master = createPrivateKey(readFileSync(masterFile));
+let master;
+try { master = createPrivateKey(readFileSync(masterFile)); }
+catch (error) { stop(`${masterFile} is no private key that can be read: ${error.message}`); }
 const session = generateKeyPairSync("ed25519").privateKey;
 const hour = BigInt(Date.now() + 3_600_000) * 1_000_000n;
 // MintSessionKey: the key, its scope (pinned to no subaccount), its end.
