@@ -5,6 +5,7 @@ Imported only by a command that runs: the client is heavy.
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from sealgate.client import (
     SignatureInvalid,
     TransportError,
 )
+from sealgate.client.errors import Detail
 from sealgate.client.signing import REQUEST_WINDOW_SECONDS, base64_text
 
 _T = TypeVar("_T")
@@ -65,13 +67,31 @@ class Platform:
             raise CommandRefused(str(error)) from None
 
 
+# What people write for a field of the requests of these commands.
+_WORDS: Final = {"public_key": "SESSION_KEY", "scope": "--subaccount", "valid_until_ns": "--hours"}
+# What a refusal of the key that signs means here, where that has to be a master key.
+_ADVICE: Final = {
+    "SESSION_INVALID": "the key of --key was removed or revoked: sign with another master key of the account",
+    "SESSION_EXPIRED": "--key has a session key that has ended, and this wants a master key's file",
+    "CREDENTIAL_NOT_ACCEPTED": "--key has a session key, and this wants a master key's file",
+}
+
+
+def explain(error: SealgateError) -> str:
+    """A refusal in one line and in the commands' words, with what to do about it where that is known."""
+    details = tuple(Detail(_WORDS.get(one.path, one.path), one.message) for one in error.details)
+    told = type(error)(dataclasses.replace(error.facts, operation="", details=details))
+    advice = _ADVICE.get(error.code or "")
+    return str(told) if advice is None else f"{told}; {advice}"
+
+
 def _explained(client: Sealgate, audience: str, ask: Callable[[Sealgate], _T]) -> _T:
     try:
         return ask(client)
     except SignatureInvalid as error:
-        raise CommandFailed(f"{error}{_other_name(client, audience)}") from None
+        raise CommandFailed(f"{explain(error)}{_other_name(client, audience)}") from None
     except SealgateError as error:
-        raise CommandFailed(str(error)) from None
+        raise CommandFailed(explain(error)) from None
 
 
 def _other_name(client: Sealgate, audience: str) -> str:
@@ -120,7 +140,7 @@ def revoke_key(client: Sealgate, public_key: bytes, *, include_api_keys: bool) -
             state = "the key signs on"
         else:
             raise
-        raise CommandFailed(f"{error}; {state}: run this again until it exits with 0") from None
+        raise CommandFailed(f"{explain(error)}; {state}: run this again until it exits with 0") from None
     # An answer, whichever it is, means that all that the account ended before is in force everywhere.
     if outcome.status == RequestStatus.SESSION_INVALID and any(
         detail.message == _HAD_ENDED for detail in outcome.details

@@ -110,7 +110,7 @@ def test_javascript_example_mints_a_session_and_places_an_order(owner: Owner) ->
     [
         (None, "is no private key that can be read: ENOENT"),
         ("junk", "is no private key that can be read: "),
-        ("", "http://127.0.0.1:9 does not answer as Sealgate does: "),
+        ("", "http://127.0.0.1:9 gives no answer: "),
     ],
 )
 def test_javascript_example_says_in_one_line_why_it_cannot_go_on(
@@ -192,6 +192,10 @@ def test_session_is_minted_listed_and_revoked_on_the_command_line(owner: Owner, 
     assert minted.returncode == 0, minted.stderr
     assert minted.stdout.startswith(f"{public_key}  subaccount 0  FULL_ACCESS  ends ")
     assert sealgate("session", "list", *owner.at_platform()).stdout == minted.stdout
+    url, audience = owner.stack.base_url, ("--account", owner.account_id, "--audience", AUDIENCE)
+    wrong = sealgate("session", "list", "--url", url, "--key", str(session_file), *audience)
+    assert wrong.returncode == 1
+    assert wrong.stderr.endswith("--key has a session key, and this wants a master key's file\n")
     again = sealgate("session", "mint", str(session_file), *owner.at_platform())
     assert again.returncode == 1
     assert "session_rejected_key_reused" in again.stderr

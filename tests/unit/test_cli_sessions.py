@@ -192,15 +192,50 @@ def test_signature_for_another_name_is_explained(tmp_path: Path) -> None:
 
 
 def test_key_that_was_used_before_is_refused_with_advice(tmp_path: Path) -> None:
-    """The line names the call, the status, what to do, and the request."""
+    """The line names the status, what to do, and the request."""
     REVOKED.save(tmp_path / "session.key")
     with platform(outcome(Status.SESSION_KEY_REUSED, session_key=None)) as (url, _):
         answer = session(tmp_path, url, "mint", str(tmp_path / "session.key"))
     assert answer.exit_code == 1
     assert re.sub("[0-9a-f-]{36}", "ID", answer.stderr) == (
-        "sealgate: submit_mint_session_key: session_rejected_key_reused: The account has used this key "
-        "before: make a new key pair. (request id ID)\n"
+        "sealgate: session_rejected_key_reused: The account has used this key before: "
+        "make a new key pair. (request id ID)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (
+            Code.SESSION_INVALID,
+            "the key of --key was removed or revoked: sign with another master key of the",
+        ),
+        (Code.SESSION_EXPIRED, "--key has a session key that has ended, and this wants a master key's file"),
+        (Code.CREDENTIAL_NOT_ACCEPTED, "--key has a session key, and this wants a master key's file"),
+    ],
+)
+@pytest.mark.parametrize("words", [("list",), ("revoke", NAME), ("mint",)], ids=" ".join)
+def test_key_that_does_not_do_is_explained(
+    tmp_path: Path, words: tuple[str, ...], code: Code, advice: str
+) -> None:
+    """In the commands' words: what kind of key the option wants, and none of a method in Python."""
+    REVOKED.save(tmp_path / "session.key")
+    file = (str(tmp_path / "session.key"),) if words == ("mint",) else ()
+    with platform(refusal(code)) as (url, _):
+        answer = session(tmp_path, url, *words, *file)
+    assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1)
+    assert answer.stderr.startswith(f"sealgate: {code}: ")
+    assert f"; {advice}" in answer.stderr
+    assert "submit_" not in answer.stderr
+
+
+def test_refusal_names_options_and_no_fields(tmp_path: Path) -> None:
+    """What people have written is what they can change."""
+    REVOKED.save(tmp_path / "session.key")
+    details = [{"path": "scope", "message": "is not within the master key's reach"}]
+    with platform(outcome(Status.SESSION_SCOPE, session_key=None, details=details)) as (url, _):
+        answer = session(tmp_path, url, "mint", str(tmp_path / "session.key"))
+    assert "session_rejected_scope: --subaccount: is not within the master key's reach." in answer.stderr
 
 
 def test_end_of_a_key_is_said_once(tmp_path: Path) -> None:
