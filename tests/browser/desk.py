@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sealgate.common.v1.method_rule_pb2 import RateClass
+from sealgate.common.v1.passport_pb2 import CredentialLimit
+from sealgate.keys.v1.operator_pb2 import SetApiKeyLimitsRequest
+from sealgate.keys.v1.operator_pb2_grpc import OperatorServiceStub
 from sealgate.wallet.v1.market_pb2 import ListedMarket
 from tests.cluster import Cluster, Tenant
 
@@ -65,6 +69,12 @@ class Desk:
         """The prices in the book, best first."""
         book = await self.cluster.ok("GET", f"/api/v1/markets/{self.market.condition_id}/book")
         return [level["price"] for level in book["bids"]]
+
+    async def limit(self, rate_class: RateClass.ValueType, per_minute_count: int) -> None:
+        """What an operator lets the key do in a minute."""
+        limit = CredentialLimit(rate_class=rate_class, per_minute_count=per_minute_count)
+        keys = OperatorServiceStub(self.cluster.internal["keys"])
+        await keys.SetApiKeyLimits(SetApiKeyLimitsRequest(public_key=self.public_key, limits=[limit]))
 
     async def delete_key(self) -> None:
         """What the backend does when a page is to end."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Final
 
 from sealgate.common.v1.method_rule_pb2 import RATE_CLASS_BROWSER_SESSION
-from sealgate.common.v1.passport_pb2 import CredentialLimit
-from sealgate.keys.v1.operator_pb2 import SetApiKeyLimitsRequest
-from sealgate.keys.v1.operator_pb2_grpc import OperatorServiceStub
 from tests.browser.desk import Desk, open_desk
 from tests.browser.pages import KEPT_BACK, Browser, Seen
 from tests.cluster import Cluster
 from tools.demo_browser.page_server import PageServer
 
 HOUR_SECONDS: Final = 3600
+DOCS: Final = Path(__file__).parents[2] / "docs"
 
 
 async def mint(browser: Browser, desk: Desk) -> str:
@@ -94,7 +94,7 @@ async def test_page_reads_without_a_session_and_writes_with_one(
     await browser.open(f"{sites.localhost}/blank")
     read = await browser.fetch("GET", desk.balance, x_api_key=desk.secret)
     assert read.document["response"]["balance"]["USDC"] == "1000.000000"
-    # Simple for the browser: the page sends it without asking first.
+    # The browser asks before this header as well. Here the answer that it keeps is enough: it names both.
     as_bearer = await browser.fetch("GET", desk.balance, authorization=f"Bearer {desk.secret}")
     assert as_bearer.body == read.body
     write = await place(browser, desk)
@@ -120,9 +120,7 @@ async def test_page_over_its_limit_reads_when_to_come_back(
     browser: Browser, sites: PageServer, desk: Desk
 ) -> None:
     """Of requests beyond the limit each is refused, and says how long to wait."""
-    limit = CredentialLimit(rate_class=RATE_CLASS_BROWSER_SESSION, per_minute_count=3)
-    keys = OperatorServiceStub(desk.cluster.internal["keys"])
-    await keys.SetApiKeyLimits(SetApiKeyLimitsRequest(public_key=desk.public_key, limits=[limit]))
+    await desk.limit(RATE_CLASS_BROWSER_SESSION, 3)
     await browser.open(f"{sites.localhost}/blank")
     seen = await browser.fetch_many(5, "POST", desk.sessions, x_api_key=desk.secret)
     assert sorted(answer.status or 0 for answer in seen) == [201, 201, 201, 429, 429]
@@ -131,6 +129,25 @@ async def test_page_over_its_limit_reads_when_to_come_back(
         assert 0 < int(late.headers["retry-after"]) <= 60
         assert late.headers["x-ratelimit-limit"] == "3"
         assert late.headers["x-ratelimit-remaining"] == "0"
+
+
+async def test_documented_reading_of_limits_takes_no_figure_for_none(
+    browser: Browser, sites: PageServer
+) -> None:
+    """A page that pastes it says of an answer without figures neither that nothing is left nor: at once."""
+    text = (DOCS / "browser.md").read_text(encoding="utf-8")
+    [snippet] = re.findall(r"```js\n([^`]*Retry-After[^`]*)```", text)
+    program = f"""
+        const [status, headers, told] = arguments;
+        const setTimeout = (done) => done();
+        const placed = new Response("", {{ status, headers }});
+        (async () => {{ {snippet}; told([left ?? null, seconds]); }})();
+    """
+    await browser.open(f"{sites.localhost}/blank")
+    figures = {"X-RateLimit-Remaining": "0", "Retry-After": "7"}
+    assert await browser.run(program, 429, figures) == [0, 7]
+    assert await browser.run(program, 429, {}) == [None, 1]
+    assert await browser.run(program, 201, {"X-RateLimit-Remaining": "9"}) == [9, 0]
 
 
 async def test_account_session_works_from_the_projects_origins_alone(
