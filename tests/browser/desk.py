@@ -70,6 +70,13 @@ class Desk:
         book = await self.cluster.ok("GET", f"/api/v1/markets/{self.market.condition_id}/book")
         return [level["price"] for level in book["bids"]]
 
+    async def resting(self) -> list[str]:
+        """The shares of the wallet's open orders, fewest first, as the platform has them."""
+        listed = await self.cluster.ok(
+            "GET", f"{self.balance.removesuffix('balance')}orders/active", x_api_key=self.secret
+        )
+        return sorted(item["order"]["shares"] for item in listed)
+
     async def limit(self, rate_class: RateClass.ValueType, per_minute_count: int) -> None:
         """What an operator lets the key do in a minute."""
         limit = CredentialLimit(rate_class=rate_class, per_minute_count=per_minute_count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final
 
@@ -13,25 +14,43 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from sealgate.common.v1.method_rule_pb2 import RATE_CLASS_ORDER
-from sealgate.common.v1.passport_pb2 import CredentialLimit
-from sealgate.keys.v1.operator_pb2 import SetApiKeyLimitsRequest
-from sealgate.keys.v1.operator_pb2_grpc import OperatorServiceStub
 from tests.browser.desk import Desk
+from tests.browser.line import CUT, HALVE, PASS, RUN_OUT, RUNNING, SWALLOW, Line, lossy_line
 from tests.browser.pages import Browser
 from tools.demo_browser.page_server import EXAMPLE, Page, PageServer, example_pages
 
 HOUR_SECONDS: Final = 3600
 CANCEL: Final = "#orders button"
+ORDER: Final = "POST /api/v1/wallet/"
 
 
 @pytest.fixture
 async def visitor(browser: Browser, sites: PageServer, desk: Desk) -> Browser:
     """Somebody before the page, in the market of this test's own."""
-    sites.pages |= example_pages(desk.api, desk.secret)
+    return await visit(browser, sites, desk, desk.api)
+
+
+@pytest.fixture
+async def line(desk: Desk) -> AsyncIterator[Line]:
+    """Between the page and the platform, for `at_line`."""
+    async with lossy_line(desk.cluster.http.base_url.port or 0) as line:
+        yield line
+
+
+@pytest.fixture
+async def at_line(browser: Browser, sites: PageServer, desk: Desk, line: Line) -> Browser:
+    """The same somebody, at the end of a line that can lose answers."""
+    return await visit(browser, sites, desk, line.url)
+
+
+async def visit(browser: Browser, sites: PageServer, desk: Desk, api: str) -> Browser:
+    """Opens the page, with this address in its settings, and takes the test's own market."""
+    sites.pages |= example_pages(api, desk.secret)
     await browser.open(f"{sites.localhost}/")
     await browser.wait_for_text("status", "Ready.")
     await browser.wait_for(lambda page: choose(page, desk.market.condition_id))
-    await browser.wait_for_text("book", "Nobody is waiting.")
+    await browser.wait_for(lambda page: page.find_element(By.ID, "place").is_enabled())
+    assert await browser.text("book") == "Nobody is waiting."
     return browser
 
 
@@ -45,6 +64,16 @@ def take(page: Chrome, name: str, text: str) -> bool:
     """Takes from another list what reads so."""
     Select(page.find_element(By.ID, name)).select_by_visible_text(text)
     return True
+
+
+def says(text: str) -> Callable[[Chrome], bool]:
+    """Whether this is among what the page says."""
+    return lambda page: text in page.find_element(By.ID, "status").text
+
+
+def has_orders(count: int) -> Callable[[Chrome], bool]:
+    """Whether the page lists so many open orders."""
+    return lambda page: len(page.find_elements(By.CSS_SELECTOR, CANCEL)) == count
 
 
 async def expires_at(visitor: Browser) -> str:
@@ -98,15 +127,104 @@ async def test_page_says_what_a_refusal_says(visitor: Browser, desk: Desk) -> No
 
 async def test_page_over_its_limit_says_how_long_to_wait(visitor: Browser, desk: Desk) -> None:
     """Once, and in seconds; the meter is empty."""
-    limit = CredentialLimit(rate_class=RATE_CLASS_ORDER, per_minute_count=1)
-    keys = OperatorServiceStub(desk.cluster.internal["keys"])
-    await keys.SetApiKeyLimits(SetApiKeyLimitsRequest(public_key=desk.public_key, limits=[limit]))
+    await desk.limit(RATE_CLASS_ORDER, 1)
     await visitor.click("#place")
     await visitor.wait_for_text("status", "The order is OPEN.")
     await visitor.click("#place")
     await visitor.wait_for_text("status", "RATE_LIMITED: ")
     assert re.fullmatch(r"RATE_LIMITED: Wait \d+ s and try again\.", await visitor.text("status"))
     assert (await visitor.text("limit-order")).endswith("0 of 1")
+
+
+@pytest.mark.parametrize("fate", [CUT, SWALLOW, HALVE, RUN_OUT, RUNNING])
+async def test_order_whose_answer_was_lost_is_placed_once(
+    at_line: Browser, line: Line, desk: Desk, fate: str
+) -> None:
+    """Trying the same again finds out what became of it; what is asked after that is another order."""
+    line.spoil(ORDER, fate)
+    await at_line.click("#place")
+    await at_line.wait_for(says("The order may have been placed. Trying the same again is safe."))
+    assert await at_line.text("orders") == ("None." if fate == CUT else "BUY 10 Yes at 0.5 OPEN Cancel")
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "The order is OPEN.")
+    assert await desk.resting() == ["10.000000"]
+    await at_line.click("#place")
+    await at_line.wait_for(has_orders(2))
+    assert await desk.resting() == ["10.000000"] * 2
+
+
+async def test_refusal_that_says_nothing_of_a_lost_answer_leaves_it_open(
+    at_line: Browser, line: Line, desk: Desk
+) -> None:
+    """Over its limit the page is still not told what became of the order: it is placed once all the same."""
+    await desk.limit(RATE_CLASS_ORDER, 1)
+    line.spoil(ORDER, SWALLOW)
+    await at_line.click("#place")
+    await at_line.wait_for(says("The order may have been placed."))
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "RATE_LIMITED: Wait ")
+    assert "The order may have been placed." in await at_line.text("status")
+    desk.cluster.clock.advance(seconds=HOUR_SECONDS)
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "The order is OPEN.")
+    assert await desk.resting() == ["10.000000"]
+
+
+async def test_lost_refusal_is_read_once_and_does_not_stay(at_line: Browser, line: Line, desk: Desk) -> None:
+    """The platform repeats it under its key: when its cause has gone, the next attempt is a new one."""
+    await at_line.run("document.getElementById('shares').value = '4000'; arguments[0]()")
+    line.spoil(ORDER, SWALLOW)
+    await at_line.click("#place")
+    await at_line.wait_for(says("The order may have been placed."))
+    await desk.cluster.deposit(desk.wallet_id, "1000", f"more-{desk.tenant.account_id}")
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "INSUFFICIENT_BALANCE: ")
+    assert "may have been" not in await at_line.text("status")
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "The order is OPEN.")
+    assert await desk.resting() == ["4000.000000"]
+
+
+async def test_other_fields_after_a_lost_answer_are_another_order(
+    at_line: Browser, line: Line, desk: Desk
+) -> None:
+    """And the first ones again are the first order, while nothing is known of it."""
+    line.spoil(ORDER, SWALLOW, PASS, PASS)
+    await at_line.click("#place")
+    await at_line.wait_for(says("The order may have been placed."))
+    for shares, resting in (("20", ["10.000000", "20.000000"]), ("10", ["10.000000", "20.000000"])):
+        await at_line.run(f"document.getElementById('shares').value = '{shares}'; arguments[0]()")
+        await at_line.click("#place")
+        await at_line.wait_for_text("status", "The order is OPEN.")
+        assert await desk.resting() == resting
+
+
+async def test_cancelling_again_is_safe_and_the_list_says_what_became_of_it(
+    at_line: Browser, line: Line, desk: Desk
+) -> None:
+    """The order whose cancelling was not answered is out of the list when it has gone."""
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "The order is OPEN.")
+    line.spoil("DELETE ", CUT, SWALLOW)
+    await at_line.click(CANCEL)
+    await at_line.wait_for(says("The order may have been cancelled. Trying the same again is safe."))
+    assert await at_line.text("orders") == "BUY 10 Yes at 0.5 OPEN Cancel"
+    await at_line.click(CANCEL)
+    await at_line.wait_for_text("orders", "None.")
+    assert await desk.resting() == []
+
+
+async def test_order_that_was_placed_is_not_called_failed_because_a_read_is(
+    at_line: Browser, line: Line, desk: Desk
+) -> None:
+    """Whoever is told of a failure tries again: it is said of the wallet, which is not as it is now."""
+    line.spoil(f"GET /api/v1/wallet/pol/{desk.wallet_id}/balance", CUT)
+    await at_line.click("#place")
+    await at_line.wait_for_text("status", "The order is OPEN.")
+    await at_line.wait_for_text("stale", "Not as it is now")
+    await at_line.click("#place")
+    await at_line.wait_for(has_orders(2))
+    await at_line.wait_for(lambda page: not page.find_element(By.ID, "stale").is_displayed())
 
 
 async def test_price_is_that_of_the_chosen_outcome_and_side(visitor: Browser, desk: Desk) -> None:
@@ -191,7 +309,7 @@ def test_example_stays_short_and_brings_nothing_from_elsewhere() -> None:
     """What somebody reads in one sitting, with scripts and styles in files and no secret in any."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLE.iterdir()}
     assert sorted(texts) == ["index.html", "page.css", "page.js", "settings.example.json"]
-    assert len(texts["page.js"].splitlines()) <= 270
+    assert len(texts["page.js"].splitlines()) <= 295
     assert json.loads(texts.pop("settings.example.json")) == {
         "api": "http://127.0.0.1:8080",
         "apiKey": "sk_…",

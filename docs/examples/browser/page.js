@@ -14,11 +14,15 @@ let wallet = null;
 let markets = [];
 let book = null;
 const limits = new Map();
+// Keys of writes that may have happened or not, by what was asked. Loaded anew, the page shows what there is.
+const unknown = new Map();
 
+// Without a status there was no answer that the page could read.
 class Refusal extends Error {
-  constructor(code, message) {
+  constructor(code, message, status = null) {
     super(message);
     this.code = code;
+    this.status = status;
   }
 }
 
@@ -41,21 +45,23 @@ async function call(method, path, { body, headers = {}, open = false } = {}) {
     init.headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(body);
   }
-  let answer;
+  let answer, read;
   try {
     answer = await fetch(settings.api + path, init);
+    read = await answer.json();
   } catch {
     showCall(method, path, "nothing");
-    throw new Refusal("UNREADABLE", "No answer that this page may read: does the key list its origin?");
+    const text = "No answer that this page can read. Is the platform there, and does the key list its origin?";
+    throw new Refusal("UNREADABLE", text);
   }
-  const { error, response, data } = await answer.json();
+  const { error, response, data } = read;
   showCall(method, path, `${answer.status} ${error?.code ?? ""}`, answer);
   keepLimits(answer.headers);
   if (!error) return response ?? data;
   const wait = answer.headers.get("Retry-After");
   const details = (error.details ?? []).map((detail) => `${detail.path} ${detail.message}`);
   const message = wait ? `Wait ${wait} s and try again.` : error.message;
-  throw new Refusal(error.code, [message, ...details].join(" "));
+  throw new Refusal(error.code, [message, ...details].join(" "), answer.status);
 }
 
 // A session lasts an hour and is not renewed: the page makes another.
@@ -78,23 +84,43 @@ function showSession() {
   element("mint").classList.toggle("plain", isLive());
 }
 
-// What changes something needs a session beside the key.
-async function write(method, path, body) {
-  // One key for both attempts: an order that was placed is not placed again.
-  const once = method === "POST" ? { "Idempotency-Key": crypto.randomUUID() } : {};
-  if (!isLive()) await mint();
-  const attempt = () => {
-    const headers = { "X-Session-Token": session.sessionToken, ...once };
-    return call(method, path, { body, headers });
+// What changes something needs a session beside the key. `done` says what the order is then.
+async function write(done, method, path, body) {
+  // Under one key the platform does a POST once, and repeats its answer for a day.
+  const asked = JSON.stringify([method, path, body]);
+  const key = unknown.get(asked) ?? crypto.randomUUID();
+  const once = method === "POST" ? { "Idempotency-Key": key } : {};
+  const attempt = async () => {
+    try {
+      return await call(method, path, { body, headers: { "X-Session-Token": session.sessionToken, ...once } });
+    } catch (refusal) {
+      if (isOpen(refusal)) unknown.set(asked, key);
+      // Other refusals, such as a limit's, say nothing of an attempt before them.
+      else if (refusal.status === 409) unknown.delete(asked);
+      throw refusal;
+    }
   };
   try {
-    return await attempt();
+    if (!isLive()) await mint();
+    const answer = await attempt().catch(async (refusal) => {
+      if (!NEEDS_ANOTHER_SESSION.has(refusal.code)) throw refusal;
+      await mint();
+      return attempt();
+    });
+    unknown.delete(asked);
+    return answer;
   } catch (refusal) {
-    if (!NEEDS_ANOTHER_SESSION.has(refusal.code)) throw refusal;
-    await mint();
-    return await attempt();
+    if (unknown.has(asked)) refusal.message += ` The order may have been ${done}. Trying the same again is safe.`;
+    throw refusal;
+  } finally {
+    // A failure here is none of the write's.
+    const loaded = await Promise.all([showBook(), showWallet()]).catch(() => null);
+    element("stale").hidden = loaded !== null;
   }
 }
+
+// Whether something may have happened all the same.
+const isOpen = ({ status, code }) => !status || status >= 500 || code === "REQUEST_IN_PROGRESS";
 
 // "read";q=300;w=60, "account-read";q=3000;w=60: what one may do, and with r how much of it is left.
 function figures(header, name) {
@@ -139,7 +165,7 @@ function showCall(method, path, outcome, answer) {
   const line = make("li", "", {}, [
     make("strong", outcome.trim(), { className: answer?.ok ? "good" : "bad" }),
     ` ${method} ${path.replaceAll(/[0-9a-fx-]{20,}/g, (name) => `${name.slice(0, 8)}…`)}`,
-    make("small", id ? `request ${id}` : "the browser kept it from the page"),
+    make("small", id ? `request ${id}` : "lost, or kept from the page by the browser"),
   ]);
   element("calls").prepend(line);
   while (element("calls").children.length > SHOWN_CALLS) element("calls").lastChild.remove();
@@ -200,10 +226,11 @@ async function chooseMarket() {
   element("token").replaceChildren(...outcomes.map(([value, text]) => make("option", text, { value })));
   element("price").value = "";
   await showBook();
+  return "The market is shown.";
 }
 
 async function place() {
-  const order = await write("POST", `/api/v1/wallet/pol/${wallet}/order`, {
+  const order = await write("placed", "POST", `/api/v1/wallet/pol/${wallet}/order`, {
     token_id: element("token").value,
     side: element("side").value,
     type: "LIMIT",
@@ -211,21 +238,19 @@ async function place() {
     units: "SHARES",
     price: element("price").value,
   });
-  await Promise.all([showBook(), showWallet()]);
-  tell(`The order is ${order.status}.`);
+  return `The order is ${order.status}.`;
 }
 
 async function cancel(order) {
-  await write("DELETE", `/api/v1/wallet/pol/${wallet}/order/${order}`);
-  await Promise.all([showBook(), showWallet()]);
-  tell("The order is cancelled.");
+  await write("cancelled", "DELETE", `/api/v1/wallet/pol/${wallet}/order/${order}`);
+  return "The order is cancelled.";
 }
 
-// One thing at a time, and every refusal is said.
+// One thing at a time, and what became of it is said.
 async function whileBusy(button, action) {
   button.disabled = true;
   try {
-    await action();
+    tell(await action());
   } catch (failure) {
     tell(`${failure.code ?? "Failed"}: ${failure.message}`, true);
   }
@@ -242,7 +267,7 @@ async function start() {
   if (markets.length) await chooseMarket();
   [{ wallet_id: wallet }] = await call("GET", "/api/v1/wallets");
   await showWallet();
-  tell("Ready.");
+  return "Ready.";
 }
 
 element("market").addEventListener("change", () => whileBusy(element("place"), chooseMarket));
@@ -250,7 +275,7 @@ for (const id of ["token", "side"]) element(id).addEventListener("change", sugge
 element("mint").addEventListener("click", ({ target }) =>
   whileBusy(target, async () => {
     await mint();
-    tell("The page has a session.");
+    return "The page has a session.";
   }),
 );
 element("order").addEventListener("submit", (event) => {
