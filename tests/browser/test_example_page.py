@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -225,6 +226,28 @@ async def test_order_that_was_placed_is_not_called_failed_because_a_read_is(
     await at_line.click("#place")
     await at_line.wait_for(has_orders(2))
     await at_line.wait_for(lambda page: not page.find_element(By.ID, "stale").is_displayed())
+
+
+async def test_page_keeps_injected_script_out_wherever_it_is_served(
+    browser: Browser, sites: PageServer, desk: Desk
+) -> None:
+    """The policy is the page's own, so a server without one will do, and everything works under it."""
+    pages = {path: replace(page, headers={}) for path, page in example_pages(desk.api, desk.secret).items()}
+    injected = (
+        b"<script>document.title = 'Injected'</script><p onclick='document.title = 1' id=injected>Text</p>"
+    )
+    index = pages["/"]
+    pages["/"] = replace(index, content=index.content.replace(b"<main>", injected + b"<main>"))
+    sites.pages |= pages
+    await browser.open(f"{sites.localhost}/")
+    await browser.wait_for_text("status", "Ready.")
+    await browser.click("#injected")
+    assert await browser.run("arguments[0](document.title)") == "Trading from a web page"
+    said = [line for line in await browser.said() if "favicon.ico" not in line]
+    assert ["Content Security Policy directive" in line for line in said] == [True, True]
+    await browser.click("#place")
+    await browser.wait_for_text("status", "The order is OPEN.")
+    assert [line for line in await browser.said() if "favicon.ico" not in line] == []
 
 
 async def test_price_is_that_of_the_chosen_outcome_and_side(visitor: Browser, desk: Desk) -> None:
