@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -138,6 +139,16 @@ class Browser:
     async def text(self, name: str) -> str:
         """What stands in the element with an id."""
         return str(await asyncio.to_thread(lambda: self.chrome.find_element(By.ID, name).text))
+
+    @contextmanager
+    def width(self, pixels: int) -> Iterator[None]:
+        """A window that is so wide, for the block."""
+        screen = {"width": pixels, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+        self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        try:
+            yield
+        finally:
+            self.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     async def click(self, selector: str) -> None:
         """Clicks what a CSS selector finds, as soon as it can be clicked."""

@@ -250,6 +250,45 @@ async def test_page_keeps_injected_script_out_wherever_it_is_served(
     assert [line for line in await browser.said() if "favicon.ico" not in line] == []
 
 
+async def test_keyboard_stays_where_it_was(visitor: Browser) -> None:
+    """Whoever presses a button with a key can press it again; one that has gone leaves them at its list."""
+    focused = "arguments[0](document.activeElement.id || document.activeElement.innerText)"
+    await visitor.click("#place")
+    await visitor.wait_for_text("status", "The order is OPEN.")
+    assert await visitor.run(focused) == "place"
+    await visitor.click(CANCEL)
+    await visitor.wait_for_text("status", "The order is cancelled.")
+    assert await visitor.run(focused) == "orders-title"
+
+
+async def test_same_outcome_twice_is_said_twice(visitor: Browser) -> None:
+    """A screen reader reads changes alone: between two outcomes the page says that it is at work."""
+    watch = (
+        "window.texts = []; const said = document.getElementById('status');"
+        "new MutationObserver(() => texts.push(said.textContent)).observe(said, {childList: true});"
+        "arguments[0]()"
+    )
+    await visitor.run(watch)
+    for count in (1, 2):
+        await visitor.click("#place")
+        await visitor.wait_for(has_orders(count))
+        await visitor.wait_for_text("status", "The order is OPEN.")
+    assert await visitor.run("arguments[0](texts)") == ["One moment…", "The order is OPEN."] * 2
+
+
+@pytest.mark.parametrize("width", [320, 640, 1100])
+async def test_page_fits_into_narrow_windows(visitor: Browser, width: int) -> None:
+    """Nothing is beside the screen, and what became of a request is in view wherever one has scrolled to."""
+    await visitor.click("#place")
+    await visitor.wait_for_text("status", "The order is OPEN.")
+    with visitor.width(width):
+        beside = await visitor.run("arguments[0](document.documentElement.scrollWidth - innerWidth)")
+        await visitor.run("scrollTo(0, document.body.scrollHeight); arguments[0]()")
+        top = await visitor.run("arguments[0](document.getElementById('status').getBoundingClientRect().top)")
+    assert beside <= 0
+    assert top >= 0
+
+
 async def test_price_is_that_of_the_chosen_outcome_and_side(visitor: Browser, desk: Desk) -> None:
     """A bid for Yes at 0.4 is an offer of No at 0.6; where nobody waits the price is the middle."""
     await visitor.run("document.getElementById('price').value = '0.4'; arguments[0]()")

@@ -248,13 +248,19 @@ async function cancel(order) {
 
 // One thing at a time, and what became of it is said.
 async function whileBusy(button, action) {
+  const hadFocus = document.activeElement === button;
   button.disabled = true;
+  tell("One moment…");
   try {
     tell(await action());
   } catch (failure) {
     tell(`${failure.code ?? "Failed"}: ${failure.message}`, true);
   }
   button.disabled = false;
+  // Being disabled took it from the button; a cancelled order's button has gone.
+  if (hadFocus && document.activeElement === document.body) {
+    (button.isConnected ? button : element("orders-title")).focus();
+  }
   // An order needs what the start loads.
   element("place").textContent = wallet ? "Place the order" : "Try again";
   element("place").formNoValidate = !wallet;
