@@ -15,7 +15,7 @@ ConstraintErrors = Mapping[str, Callable[[], SealgateError]]
 _CONFLICTS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 # The server is there but will not do it now: it shuts down, starts, is full, gave up waiting, or has
-# not been migrated yet.
+# not been migrated yet. Without the role a login is refused: as a wrong password, where one is asked for.
 _UNAVAILABLE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -25,6 +25,7 @@ _UNAVAILABLE: Final = (
     asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.UndefinedTableError,
     # The driver has lost step with the server, as when the server's last words come unasked.
     asyncpg.InternalClientError,

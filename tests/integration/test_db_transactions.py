@@ -412,6 +412,18 @@ async def test_database_that_is_not_migrated_yet_is_unavailable(database_factory
     )
 
 
+async def test_database_whose_role_is_not_there_yet_is_unavailable(fresh: FreshDatabase) -> None:
+    """A service that started before its role was made has its callers come again, and names it to nobody."""
+    database = await create_database(fresh.dsn_as("planted_role"), pool_size_count=1, application_name="test")
+    with pytest.raises(SealgateError) as caught:
+        await database.fetchval("SELECT 1")
+    await database.close()
+    assert (caught.value.code, caught.value.internal) == (
+        Code.UNAVAILABLE,
+        "database: InvalidAuthorizationSpecificationError 28000",
+    )
+
+
 async def test_refusals_carry_no_text_of_the_server(database_factory: DatabaseFactory) -> None:
     """The server's messages may quote values; neither the public text nor the log's has them."""
     database = (await database_factory.empty()).database
