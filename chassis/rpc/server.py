@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -150,16 +151,18 @@ class RpcServer:
     async def stop(self) -> None:
         """Takes no new calls, lets running ones end within the drain time, then closes what they used.
 
-        Background work is cancelled first and has ended before anything it uses is closed.
+        Background work is cancelled first and has ended before anything it uses is closed. One that
+        cannot be closed keeps nothing else open; what it raised is raised when all have been tried.
         """
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(self._internal.stop(), self._public.stop())
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._metrics is not None:
-            await self._metrics.stop()
-        for close in self._closers:
-            await close()
+        async with AsyncExitStack() as closing:
+            for close in reversed(self._closers):
+                closing.push_async_callback(close)
+            if self._metrics is not None:
+                closing.push_async_callback(self._metrics.stop)
+            await asyncio.gather(self._internal.stop(), self._public.stop())
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         log_event(_logger, logging.INFO, "stopped")
 
     async def _repeat(self, work: BackgroundWork) -> None:

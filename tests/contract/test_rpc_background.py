@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from chassis.errors import Code, SealgateError
 from chassis.identity import PassportVerifier
-from chassis.rpc.server import BackgroundWork, RpcServer
+from chassis.rpc.server import BackgroundWork, Close, RpcServer
 from chassis.testing.fakes import CountingIds, FakeClock
 from tests.contract.rpc_harness import (
     Issuer,
@@ -20,9 +22,14 @@ from tests.contract.rpc_harness import (
 
 
 def server_with(
-    clock: FakeClock, ids: CountingIds, directory: Path, work: BackgroundWork, closed: list[str]
+    clock: FakeClock,
+    ids: CountingIds,
+    directory: Path,
+    work: BackgroundWork,
+    closed: list[str],
+    *before: Close,
 ) -> RpcServer:
-    """A server with one piece of background work, and what it uses."""
+    """A server with one piece of background work, and what it uses, which is closed after all `before`."""
     issuer = Issuer(clock, fixed_ring())
 
     async def close() -> None:
@@ -35,7 +42,7 @@ def server_with(
         ids=ids,
         verifier=PassportVerifier("test-deployment", clock, issuer.public_keys),
         exchanger=issuer,
-        closers=[close],
+        closers=[*before, close],
         background=[work],
     )
 
@@ -143,3 +150,20 @@ async def test_stopping_ends_a_running_round_before_what_it_uses_is_closed(
     await begun.wait()
     await server.stop()
     assert happened == ["ended", "closed"]
+
+
+async def test_what_cannot_be_closed_keeps_nothing_else_open(
+    clock: FakeClock, ids: CountingIds, short_directory: Path
+) -> None:
+    """In its order, and the process still ends by what went wrong."""
+    happened: list[str] = []
+
+    async def fail() -> None:
+        happened.append("failed")
+        raise OSError("broken")
+
+    server = server_with(clock, ids, short_directory, Rounds().work, happened, fail)
+    await server.start()
+    with pytest.raises(OSError, match="broken"):
+        await server.stop()
+    assert happened == ["failed", "closed"]
