@@ -63,7 +63,7 @@ class AuthenticationStage:
             identity = await self._verifier.verify(passport)
             served = request_context.current()
             if identity.origin_allowed:
-                let_page_read(identity.origin, (identity.origin,))
+                let_page_read(identity.origin)
             try:
                 authorize(method, identity, request)
             except SealgateError:

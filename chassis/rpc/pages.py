@@ -12,14 +12,20 @@ from chassis.rpc.context import current
 OPAQUE_ORIGIN: Final = "null"
 
 
-def let_page_read(origin: str | None, origins: Collection[str]) -> bool:
-    """Whether the request comes from a page among `origins`, which then may read its answer.
+def is_listed(origin: str | None, origins: Collection[str]) -> bool:
+    """Whether a request comes from a page among `origins`; None is a server, and no page.
 
-    To be asked as soon as it is known whose credential was shown: a page also reads why it is refused.
-    Compared byte for byte; an opaque origin is never listed. Nobody else learns what is in `origins`,
-    because browsers keep such answers from their pages.
+    Compared byte for byte; an opaque origin is never listed.
     """
-    if origin is None or origin == OPAQUE_ORIGIN or origin not in origins:
-        return False
-    current().answer_headers[metadata.ALLOW_ORIGIN] = origin
-    return True
+    return origin is not None and origin != OPAQUE_ORIGIN and origin in origins
+
+
+def let_page_read(origin: str) -> None:
+    """Lets the page of `origin` read the answer to the request that is being served.
+
+    For a listed one, as soon as it is known whose credential was shown: a page also reads why it is
+    refused. Nobody else learns that it is listed, because browsers keep such answers from their pages.
+    An opaque origin would be every such page, and is told nothing whoever vouches for it.
+    """
+    if origin != OPAQUE_ORIGIN:
+        current().answer_headers[metadata.ALLOW_ORIGIN] = origin

@@ -38,7 +38,7 @@ from chassis.rpc.envelope import SignedRequest, request_reader
 from chassis.rpc.errors import Handler
 from chassis.rpc.limiting import CallLimits
 from chassis.rpc.outcomes import OutcomeFields, outcome_message
-from chassis.rpc.pages import let_page_read
+from chassis.rpc.pages import is_listed, let_page_read
 from chassis.rpc.signers import KnownSigner, SignerDirectory
 from chassis.signing import (
     Refused,
@@ -127,6 +127,8 @@ class SignedStage:
             try:
                 known = await self._verified(asked)
                 served.identity = _identity(known, served.origin, self._signed.clock.now_ns())
+                if served.identity.origin_allowed:
+                    let_page_read(served.identity.origin)
                 refusal = await self._refusal(method, known, request, served)
                 if refusal is not None and served.origin is not None and not served.identity.origin_allowed:
                     # A page that may not ask is not told what became of an earlier request either.
@@ -335,7 +337,7 @@ def _identity(known: KnownSigner, origin: str | None, now_ns: int) -> Identity:
         subaccount_index=signer.subaccount_index,
         browser=origin is not None,
         origin=origin or "",
-        origin_allowed=let_page_read(origin, standing.allowed_origins),
+        origin_allowed=is_listed(origin, standing.allowed_origins),
         project_status=standing.project_status,
         account_status=standing.account_status,
         account_version=standing.account_version,

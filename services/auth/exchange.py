@@ -11,7 +11,7 @@ from chassis.errors import Code, SealgateError
 from chassis.ids import parse_uuid
 from chassis.limits import LAST_USED_RESOLUTION_SECONDS
 from chassis.rpc.credentials import PresentedCredential
-from chassis.rpc.pages import let_page_read
+from chassis.rpc.pages import is_listed, let_page_read
 from chassis.secrets import device_key_digest, parse_device_key, parse_secret_key, public_key_of
 from services.auth.bad_keys import BadKeys
 from services.auth.domain.browser_session import ABSENT_BROWSER_SESSION, PageBinding
@@ -80,6 +80,7 @@ class CredentialExchange:
         page = None
         if standing is not None and claims.names(standing.session):
             page = _page(shown.origin, standing.tenant.allowed_origins)
+            _let_read(page)
         grant = admit_session(claims, standing, page, self._clock.now_ns())
         if standing is None or (page is not None and not page.is_allowed):
             return grant
@@ -98,12 +99,13 @@ class CredentialExchange:
     async def _account_key(self, shown: PresentedCredential) -> Grant:
         key = await self._live_key(CredentialKind.ACCOUNT_API_KEY, shown)
         page = _page(shown.origin, key.origins)
+        _let_read(page)
         if page is not None and page.is_allowed:
             page = replace(page, since_ns=key.origins[page.origin])
         standing = await self._store.standing(key.project_id, key.account_id)
         if standing is not None:
             # They may read that the key is not for them.
-            let_page_read(shown.origin, standing.tenant.allowed_origins)
+            _let_read(_page(shown.origin, standing.tenant.allowed_origins))
         grant = admit_account_key(key, standing, page, self._clock.now_ns())
         return self._with_browser_session(grant, shown.session_token)
 
@@ -130,7 +132,7 @@ class CredentialExchange:
         standing = await self._store.standing(key.project_id, subject)
         page = None
         if shown.origin is not None and standing is not None:
-            let_page_read(shown.origin, standing.tenant.allowed_origins)
+            _let_read(_page(shown.origin, standing.tenant.allowed_origins))
             page = WebPage(shown.origin, is_allowed=False)
         return admit_project_key(
             key,
@@ -144,6 +146,7 @@ class CredentialExchange:
         key = await self._live_device_key(shown)
         standing = await self._store.standing(key.project_id, key.account_id)
         page = None if standing is None else _page(shown.origin, standing.tenant.allowed_origins)
+        _let_read(page)
         return admit_device_key(key, standing, page, self._clock.now_ns())
 
     async def _live_device_key(self, shown: PresentedCredential) -> LiveDeviceKey:
@@ -186,13 +189,21 @@ class CredentialExchange:
 
     async def _refusal(self, dead: DeadKey, origin: str | None) -> SealgateError:
         """Why a dead key is refused, which its own pages and its project's may read."""
-        if origin is not None and dead.project_id is not None and not let_page_read(origin, dead.origins):
-            standing = await self._store.standing(dead.project_id, None)
-            if standing is not None:
-                let_page_read(origin, standing.tenant.allowed_origins)
+        if origin is not None and dead.project_id is not None:
+            page = _page(origin, dead.origins)
+            if page is not None and not page.is_allowed:
+                standing = await self._store.standing(dead.project_id, None)
+                page = None if standing is None else _page(origin, standing.tenant.allowed_origins)
+            _let_read(page)
         return dead_key_error(dead.state)
 
 
 def _page(origin: str | None, origins: Collection[str]) -> WebPage | None:
-    """The page that a credential with `origins` is shown from, which may read the answer if it is listed."""
-    return None if origin is None else WebPage(origin, is_allowed=let_page_read(origin, origins))
+    """The page that a credential with `origins` is shown from, and whether it works there."""
+    return None if origin is None else WebPage(origin, is_allowed=is_listed(origin, origins))
+
+
+def _let_read(page: WebPage | None) -> None:
+    """A page where the credential works may read the answer."""
+    if page is not None and page.is_allowed:
+        let_page_read(page.origin)

@@ -237,7 +237,7 @@ async def test_remote_exchanger_hands_on_what_auth_says_to_the_page(
     """Auth knows whose a credential is also when it refuses it, and so which page may read the refusal."""
 
     async def exchange(request: Any, context: Any) -> identity_pb2.ExchangeCredentialResponse:  # noqa: ANN401
-        let_page_read(request.origin, [request.origin])
+        let_page_read(request.origin)
         if not is_good:
             raise SealgateError(Code.API_KEY_REVOKED)
         return identity_pb2.ExchangeCredentialResponse()
