@@ -11,7 +11,7 @@ import base64
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 from google.protobuf.message import Message
@@ -131,8 +131,7 @@ class SignedStage:
                     let_page_read(served.identity.origin)
                 refusal = await self._refusal(method, known, request, served)
                 if refusal is not None and served.origin is not None and not served.identity.origin_allowed:
-                    # A page that may not ask is not told what became of an earlier request either.
-                    raise refusal
+                    await runner.refuse(asked, known.signer, refusal)
                 return await runner.answer(asked, known.signer, refusal, lambda: handler(request, context))
             except SealgateError as error:
                 told = await self._bad_credentials.answer(error, served.client_address)
@@ -211,6 +210,15 @@ class _Runner:
             await after_commit(asked.account_id)
         told: Message = answer
         return told
+
+    async def refuse(self, asked: SignedRequest, signer: Signer, refusal: SealgateError) -> NoReturn:
+        """Raises `refusal`, or before it that the key has ended, also for a repeat.
+
+        For a page that may not ask: it is not told what became of an earlier request either.
+        """
+        sighting = await find_repeat(self._database, asked.account_id, asked.public_key, asked.request_id)
+        _refuse_ended(signer, sighting, self._clock.now_ns())
+        raise refusal
 
     async def _require_repeat(self, asked: SignedRequest, signer: Signer, refusal: SealgateError) -> None:
         """Refuses what would be no repeat, before it takes a turn: it may have come in great numbers."""

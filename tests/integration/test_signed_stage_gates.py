@@ -269,6 +269,36 @@ async def test_same_bytes_signed_by_another_key_are_no_repeat(world: World) -> N
     assert (await world.submit(unreached, request_id=request_id, pair=good)).original.success
 
 
+async def test_page_that_is_not_listed_is_told_that_its_key_has_ended_and_of_no_repeat(world: World) -> None:
+    """The key is looked at before the origin, and what became of the first is for listed pages alone."""
+    elsewhere = "https://elsewhere.example"
+    same, other = await _used(world, valid_until_ns=START_NS + SECOND)
+    for asked in (same, other):
+        error = await world.refusal(unreached, **asked, origin=elsewhere)
+        assert error.code is Code.ORIGIN_NOT_ALLOWED
+    for code, end in ((Code.SESSION_INVALID, "UPDATE signer SET revoked = true"), (Code.SESSION_EXPIRED, "")):
+        if end:
+            await world.database.execute(end)
+        else:
+            world.clock.time_ns = START_NS + SECOND
+        for asked in (same, other):
+            assert (await world.refusal(unreached, **asked, origin=elsewhere)).code is code
+        again = await world.submit(unreached, **same, origin="https://pages.example")
+        assert again.original.success
+
+
+async def test_ended_key_on_a_page_that_is_not_listed_is_a_bad_credential(world: World) -> None:
+    """It counts against its address as from everywhere else; a good one from there does not."""
+    world.bad_credentials_per_minute_count = 2
+    elsewhere = "https://elsewhere.example"
+    good = world.add_key("good")
+    codes = [(await world.refusal(unreached, pair=good, origin=elsewhere)).code for _ in range(3)]
+    assert codes == [Code.ORIGIN_NOT_ALLOWED] * 3
+    ended = world.add_key("ended", valid_until_ns=START_NS)
+    codes = [(await world.refusal(unreached, pair=ended, origin=elsewhere)).code for _ in range(3)]
+    assert codes == [Code.SESSION_EXPIRED] * 2 + [Code.RATE_LIMITED]
+
+
 async def test_repeat_is_told_its_outcome_although_its_account_is_suspended(world: World) -> None:
     """An ended key is named before the account's state, and a repeat goes before both."""
     same, other = await _used(world)
