@@ -57,14 +57,15 @@ class CallLimits:
         where it cannot be counted and has to be (`when_store_is_down: refuse`).
         """
         taken, standings = await self._limiter.take(self._claims(method, identity))
-        answer_headers.update(self._figures(standings))
+        answer_headers.update(figures(standings, self._clock.now_ns()))
         if not taken:
             raise rate_limited(standings)
 
     async def show(self, method: Method, identity: Identity, answer_headers: dict[str, str]) -> None:
         """Says in `answer_headers` how things stand, if that can be known, for a call that is not counted."""
         with suppress(SealgateError):
-            answer_headers.update(self._figures(await self._limiter.look(self._claims(method, identity))))
+            standings = await self._limiter.look(self._claims(method, identity))
+            answer_headers.update(figures(standings, self._clock.now_ns()))
 
     def _claims(self, method: Method, identity: Identity) -> Sequence[Claim]:
         credential, account = self._limits[method.rate_class]
@@ -76,24 +77,6 @@ class CallLimits:
         if identity.kind is CredentialKind.PROJECT_KEY or identity.account_id is None:
             return (own,)
         return (own, Claim(account, str(identity.account_id)))
-
-    def _figures(self, standings: Sequence[Standing]) -> Mapping[str, str]:
-        """The headers of draft-ietf-httpapi-ratelimit-headers, and the older ones of the tighter window."""
-        tightest = min(standings, key=lambda standing: (standing.remaining_count, -standing.wait_ns))
-        reset_ns = self._clock.now_ns() + tightest.wait_ns
-        return {
-            metadata.RATE_LIMIT_LIMIT: str(tightest.limit.item.amount),
-            metadata.RATE_LIMIT_REMAINING: str(tightest.remaining_count),
-            metadata.RATE_LIMIT_RESET: str(_whole_seconds(reset_ns)),
-            metadata.RATE_LIMIT: ", ".join(
-                f'"{one.limit.name}";r={one.remaining_count};t={_whole_seconds(one.wait_ns)}'
-                for one in standings
-            ),
-            metadata.RATE_LIMIT_POLICY: ", ".join(
-                f'"{one.limit.name}";q={one.limit.item.amount};w={one.limit.item.get_expiry()}'
-                for one in standings
-            ),
-        }
 
 
 class RateLimitStage:
@@ -122,6 +105,23 @@ def _limits_of(rate_class: int, count: int) -> tuple[Limit, Limit]:
         Limit.per_minute(name, count),
         Limit.per_minute(f"account-{name}", count * ACCOUNT_RATE_FACTOR),
     )
+
+
+def figures(standings: Sequence[Standing], now_ns: int) -> Mapping[str, str]:
+    """The headers of draft-ietf-httpapi-ratelimit-headers, and the older ones of the tighter window."""
+    tightest = min(standings, key=lambda standing: (standing.remaining_count, -standing.wait_ns))
+    return {
+        metadata.RATE_LIMIT_LIMIT: str(tightest.limit.item.amount),
+        metadata.RATE_LIMIT_REMAINING: str(tightest.remaining_count),
+        metadata.RATE_LIMIT_RESET: str(_whole_seconds(now_ns + tightest.wait_ns)),
+        metadata.RATE_LIMIT: ", ".join(
+            f'"{one.limit.name}";r={one.remaining_count};t={_whole_seconds(one.wait_ns)}' for one in standings
+        ),
+        metadata.RATE_LIMIT_POLICY: ", ".join(
+            f'"{one.limit.name}";q={one.limit.item.amount};w={one.limit.item.get_expiry()}'
+            for one in standings
+        ),
+    }
 
 
 def rate_limited(standings: Sequence[Standing]) -> SealgateError:

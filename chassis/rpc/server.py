@@ -186,7 +186,7 @@ class RpcServer:
     def _signed_stage(self, signed: SignedRequests | None, config: ServiceConfig) -> SignedStage | None:
         if signed is not None:
             bad_credentials = BadCredentials(
-                config.rate_limits.bad_credentials_per_minute_count, self._limiter
+                config.rate_limits.bad_credentials_per_minute_count, self._limiter, self._clock
             )
             return SignedStage(signed, self._table.values(), self._limits, bad_credentials)
         for method in self._table.values():

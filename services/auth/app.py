@@ -78,7 +78,7 @@ async def build(config: AuthConfig, clock: Clock, ids: Ids) -> RpcServer:
     office = PassportOffice(
         config.audience,
         CredentialExchange(tokens, browser_tokens, store, keys, clock),
-        BadCredentials(config.rate_limits.bad_credentials_per_minute_count, limiter),
+        BadCredentials(config.rate_limits.bad_credentials_per_minute_count, limiter, clock),
         passport_ring,
         clock,
     )

@@ -53,13 +53,16 @@ class PassportOffice:
         known = _KINDS.get(credential.kind)
         if known is None:
             raise invalid("kind", "must name a kind of credential")
+        served = request_context.current()
         try:
             grant = await self._exchange.exchange(known, credential, subject_account_id)
         except SealgateError as refusal:
-            raise await self._counted(refusal) from None
+            raise await self._bad_credentials.answer(refusal, served.client_address) from None
         if grant.browser_session.state is BrowserSessionState.INVALID:
             bad_token = SealgateError(Code.SESSION_INVALID)
-            answer = await self._counted(bad_token)
+            answer = await self._bad_credentials.answer(
+                bad_token, served.client_address, served.answer_headers
+            )
             if answer is not bad_token:
                 raise answer
         return self._signer.sign(_claims(self._audience, grant, self._clock.now_ns()))
@@ -68,9 +71,6 @@ class PassportOffice:
         """See `chassis.rpc.exchange.Exchanger`: for auth's own public listener, without a hop."""
         passport = await self.issue(credential, subject_account_id)
         return passport.SerializeToString()
-
-    async def _counted(self, refusal: SealgateError) -> SealgateError:
-        return await self._bad_credentials.answer(refusal, request_context.current().client_address)
 
     def public_keys(self) -> Mapping[str, bytes]:
         """The keys that verify passports (32 bytes) by name, those that do not sign yet included."""

@@ -75,6 +75,11 @@ async def test_browser_sessions_that_are_none_are_counted_against_their_address(
         assert (await caller.ask("CreateWallet", bad)).code == "SESSION_INVALID"
     answer = await caller.ask("CreateWallet", bad)
     assert (answer.code, answer.status, answer.page) == ("RATE_LIMITED", 429, PAGE)
+    # The key is known, so it is told, as of every limit, what it is that has none left.
+    assert answer.headers["x-ratelimit-limit"] == str(BAD_COUNT)
+    assert answer.headers["x-ratelimit-remaining"] == "0"
+    assert answer.headers["ratelimit"] == '"bad-credentials";r=0;t=60'
+    assert answer.headers["ratelimit-policy"] == f'"bad-credentials";q={BAD_COUNT};w=60'
     assert (await caller.ask("CreateWallet", page.writing)).code == "OK"
     assert (await caller.ask("CreateWallet", page.reading)).code == "SESSION_REQUIRED"
     assert (await caller.ask("ListWallets", bad)).code == "OK"

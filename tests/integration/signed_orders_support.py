@@ -74,7 +74,7 @@ class SignedWorld(TradingWorld):
             signed,
             METHODS.values(),
             CallLimits(limits, clock, limiter),
-            BadCredentials(RATE_LIMIT_MAX_PER_MINUTE_COUNT, limiter),
+            BadCredentials(RATE_LIMIT_MAX_PER_MINUTE_COUNT, limiter, clock),
         )
 
     def key(self, trader: Trader, subaccount_index: int | None = None) -> SigningKeyPair:

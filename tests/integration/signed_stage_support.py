@@ -247,7 +247,7 @@ class World:
                 ),
                 METHODS.values(),
                 CallLimits(limits, self.clock, limiter),
-                BadCredentials(self.bad_credentials_per_minute_count, limiter),
+                BadCredentials(self.bad_credentials_per_minute_count, limiter, self.clock),
             )
         return self._stages[outcome_type]
 

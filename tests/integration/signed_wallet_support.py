@@ -120,7 +120,7 @@ class SignedWorld(WalletWorld):
                 clock,
                 limiter,
             ),
-            BadCredentials(_UNLIMITED, limiter),
+            BadCredentials(_UNLIMITED, limiter, clock),
         )
 
     def holder(

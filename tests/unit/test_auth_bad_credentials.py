@@ -19,7 +19,7 @@ async def answers(bad_credentials: BadCredentials, count: int, address: str = AD
 
 async def test_refusal_becomes_a_request_to_wait_when_there_were_too_many(clock: FakeClock) -> None:
     """The 31st of a minute, with the seconds to wait; another address has a count of its own."""
-    bad_credentials = BadCredentials(30, ProcessRateLimiter(clock))
+    bad_credentials = BadCredentials(30, ProcessRateLimiter(clock), clock)
     assert await answers(bad_credentials, 32) == [Code.SESSION_INVALID] * 30 + [Code.RATE_LIMITED] * 2
     assert await answers(bad_credentials, 1, "192.0.2.2") == [Code.SESSION_INVALID]
     clock.advance(seconds=0.5)
@@ -32,7 +32,7 @@ async def test_refusal_becomes_a_request_to_wait_when_there_were_too_many(clock:
 @pytest.mark.parametrize("code", [code for code, row in ERROR_TABLE.items() if row.http_status != 401])
 async def test_refusal_of_a_good_credential_stays_as_it_is(clock: FakeClock, code: Code) -> None:
     """Only a credential that proves nothing is counted, and only its refusal replaced."""
-    bad_credentials = BadCredentials(1, ProcessRateLimiter(clock))
+    bad_credentials = BadCredentials(1, ProcessRateLimiter(clock), clock)
     refusal = SealgateError(code)
     for _ in range(3):
         assert await bad_credentials.answer(refusal, ADDRESS) is refusal
@@ -54,7 +54,7 @@ async def test_addresses_of_one_network_of_ipv6_share_a_count(
     clock: FakeClock, address: str, other: str, *, is_same: bool
 ) -> None:
     """Whoever has a network of 64 bits has as many addresses as he likes, and still one count."""
-    bad_credentials = BadCredentials(1, ProcessRateLimiter(clock))
+    bad_credentials = BadCredentials(1, ProcessRateLimiter(clock), clock)
     assert await answers(bad_credentials, 1, address) == [Code.SESSION_INVALID]
     expected = Code.RATE_LIMITED if is_same else Code.SESSION_INVALID
     assert await answers(bad_credentials, 1, other) == [expected]
@@ -62,4 +62,7 @@ async def test_addresses_of_one_network_of_ipv6_share_a_count(
 
 async def test_caller_without_an_address_is_not_counted(clock: FakeClock) -> None:
     """One without a network address is a process of our own machine."""
-    assert await answers(BadCredentials(1, ProcessRateLimiter(clock)), 5, "") == [Code.SESSION_INVALID] * 5
+    assert (
+        await answers(BadCredentials(1, ProcessRateLimiter(clock), clock), 5, "")
+        == [Code.SESSION_INVALID] * 5
+    )
