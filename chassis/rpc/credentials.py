@@ -79,17 +79,16 @@ def collect_credential(headers: Iterable[tuple[str, str]], method: Method) -> Pr
 def origin_of_signed(headers: Iterable[tuple[str, str]]) -> str | None:
     """The page that a signed request was sent from, None for a server, from its headers or metadata.
 
-    Raises CREDENTIAL_AMBIGUOUS for a credential beside the request's own signature, or a repeated origin.
+    Raises CREDENTIAL_AMBIGUOUS for a credential beside the request's own signature, and for an origin or
+    a browser session token that is repeated; one such token is passed over.
     """
-    origins = []
+    found: dict[str, str] = {}
     for name, value in headers:
-        if name == metadata.ORIGIN:
-            origins.append(value)
-        elif name in _READ_HEADERS and name != metadata.SESSION_TOKEN:
-            raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
-    if len(origins) > 1:
-        raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
-    return _bounded(origins[0] if origins else None)
+        if name in _READ_HEADERS:
+            if name in found or name not in (metadata.ORIGIN, metadata.SESSION_TOKEN):
+                raise SealgateError(Code.CREDENTIAL_AMBIGUOUS)
+            found[name] = value
+    return _bounded(found.get(metadata.ORIGIN))
 
 
 def _bounded(origin: str | None) -> str | None:

@@ -80,6 +80,8 @@ async def test_browser_sessions_that_are_none_are_counted_against_their_address(
     assert answer.headers["x-ratelimit-remaining"] == "0"
     assert answer.headers["ratelimit"] == '"bad-credentials";r=0;t=60'
     assert answer.headers["ratelimit-policy"] == f'"bad-credentials";q={BAD_COUNT};w=60'
+    elsewhere = bad | {"origin": "https://evil.example"}
+    assert (await caller.ask("CreateWallet", elsewhere)).code == "ORIGIN_NOT_ALLOWED"
     assert (await caller.ask("CreateWallet", page.writing)).code == "OK"
     assert (await caller.ask("CreateWallet", page.reading)).code == "SESSION_REQUIRED"
     assert (await caller.ask("ListWallets", bad)).code == "OK"

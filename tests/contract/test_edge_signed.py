@@ -400,15 +400,22 @@ def test_credential_beside_signed_headers_is_one_too_many(edge: RunningEdge, hea
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
-def test_origin_that_is_sent_twice_is_refused(edge: RunningEdge, verb: str) -> None:
-    """Two pages cannot both have sent a request."""
-    origins = ("Origin: https://a.example", "Origin: https://b.example")
+@pytest.mark.parametrize(
+    "twice",
+    [("Origin: https://a.example", "Origin: https://b.example"), ("X-Session-Token: a",) * 2],
+    ids=["origin", "browser session"],
+)
+def test_header_of_a_page_that_is_sent_twice_is_refused(
+    edge: RunningEdge, verb: str, twice: tuple[str, str]
+) -> None:
+    """Two pages cannot both have sent a request, nor two sessions be one page's."""
     reply = (
-        send_triple(edge, "GET", "/api/v1/api-keys", b"", *origins)
+        send_triple(edge, "GET", "/api/v1/api-keys", b"", *twice)
         if verb == "GET"
-        else post(edge, SIGNED.json, *origins)
+        else post(edge, SIGNED.json, *twice)
     )
     assert_refused(reply, Code.CREDENTIAL_AMBIGUOUS)
+    assert edge.backend.calls == []
 
 
 def test_signature_on_an_ordinary_route_is_no_credential_but_one_too_many_beside_one(
