@@ -6,12 +6,10 @@ verified over the bytes that arrived, never over a re-encoding. Only auth holds 
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +23,7 @@ from chassis.errors import Code, SealgateError
 from chassis.keyring import SigningKeys
 from chassis.limits import PASSPORT_KEYS_MAX_AGE_SECONDS, PASSPORT_VERDICTS_COUNT
 from chassis.methods import CredentialKind
+from chassis.single_flight import SingleFlight
 from sealgate.common.v1.passport_pb2 import (
     BROWSER_SESSION_STATE_UNSPECIFIED,
     CHANNEL_BROWSER,
@@ -146,7 +145,7 @@ class PassportVerifier:
         self._keys: Mapping[str, bytes] = {}
         self._looked_up_at_ns: int | None = None
         self._renewing_since_ns: int | None = None
-        self._looking_up: asyncio.Task[None] | None = None
+        self._looking_up: SingleFlight[None, None] = SingleFlight(self._refresh_keys)
         self._verdicts: OrderedDict[bytes, Identity] = OrderedDict()
 
     async def verify(self, passport_bytes: bytes) -> Identity:
@@ -168,6 +167,10 @@ class PassportVerifier:
             raise _expired(identity, now_ns)
         return identity
 
+    async def close(self) -> None:
+        """Ends the question to auth that is on its way, if there is one."""
+        await self._looking_up.close()
+
     async def _verify_new(self, passport_bytes: bytes) -> Identity:
         try:
             passport = Passport.FromString(passport_bytes)
@@ -187,33 +190,19 @@ class PassportVerifier:
     async def _public_key(self, kid: str) -> bytes:
         if kid not in self._keys:
             if self._may_look_up():
-                await self._look_up()
+                await self._looking_up.answer(None)
         elif self._is_renewal_due():
             self._renewing_since_ns = self._clock.monotonic_ns()
             with suppress(SealgateError):
-                await self._look_up()
+                await self._looking_up.answer(None)
         key = self._keys.get(kid)
         if key is None:
             raise _refused("passport of an unknown key")
         return key
 
-    async def _look_up(self) -> None:
-        if self._looking_up is None:
-            # In a context of its own: the first request's deadline is not that of the others.
-            self._looking_up = asyncio.create_task(self._refresh_keys(), context=Context())
-            self._looking_up.add_done_callback(self._end_look_up)
-        # One request that gives up must not take the answer from the others.
-        await asyncio.shield(self._looking_up)
-
-    async def _refresh_keys(self) -> None:
+    async def _refresh_keys(self, _: None) -> None:
         self._keys = await self._look_up_keys()
         self._looked_up_at_ns = self._clock.monotonic_ns()
-
-    def _end_look_up(self, ended: asyncio.Task[None]) -> None:
-        self._looking_up = None
-        if not ended.cancelled():
-            # Asked for here, a failure that nobody waited out is not reported as forgotten.
-            ended.exception()
 
     def _is_renewal_due(self) -> bool:
         """Whether the keys are a minute old, and nobody has tried to renew them for as long."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -22,6 +24,7 @@ from chassis.rpc.deadline import remaining_seconds
 from chassis.rpc.errors import error_from_rpc, status_from_error
 
 _Response = TypeVar("_Response", bound=Message)
+_Answer = TypeVar("_Answer")
 
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", RPC_REQUEST_MAX_BYTES),
@@ -105,10 +108,33 @@ async def ask(
 
     That leaves nothing in doubt, and DEADLINE_EXCEEDED tells a customer that something is.
     """
-    try:
+    with _nothing_in_doubt():
         return await call(
             method, request, clock, at_most_seconds=at_most_seconds, answer_headers=answer_headers
         )
+
+
+async def in_time(answer: Callable[[], Awaitable[_Answer]], clock: Clock) -> _Answer:
+    """What `answer` answers, to a question that others ask too and that has a time of its own.
+
+    UNAVAILABLE when it takes longer than what is left of the request's time, as of `ask`.
+    """
+    with _nothing_in_doubt():
+        limit = asyncio.timeout(remaining_seconds(clock, REQUEST_DEADLINE_SECONDS))
+        try:
+            async with limit:
+                return await answer()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise SealgateError(Code.DEADLINE_EXCEEDED, internal="waited for others' question") from error
+
+
+@contextmanager
+def _nothing_in_doubt() -> Iterator[None]:
+    """Time that runs out is UNAVAILABLE in here: DEADLINE_EXCEEDED says that something is in doubt."""
+    try:
+        yield
     except SealgateError as error:
         if error.code is not Code.DEADLINE_EXCEEDED:
             raise

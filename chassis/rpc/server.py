@@ -161,6 +161,7 @@ class RpcServer:
                 closing.push_async_callback(close)
             if self._metrics is not None:
                 closing.push_async_callback(self._metrics.stop)
+            closing.push_async_callback(self._verifier.close)
             await asyncio.gather(self._internal.stop(), self._public.stop())
             await asyncio.gather(*self._tasks, return_exceptions=True)
         log_event(_logger, logging.INFO, "stopped")

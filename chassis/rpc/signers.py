@@ -13,8 +13,9 @@ import grpc
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.limits import KNOWN_SIGNERS_COUNT
-from chassis.rpc.client import ask
+from chassis.rpc.client import ask, in_time
 from chassis.signing import Role, Signer, SignerKind
+from chassis.single_flight import SingleFlight
 from sealgate.auth.v1 import signer_pb2
 from sealgate.auth.v1.signer_pb2_grpc import SignerServiceStub
 from sealgate.common.v1 import method_rule_pb2
@@ -63,6 +64,8 @@ class SignerDirectory(Protocol):
         ...
 
 
+_Name = tuple[uuid.UUID, bytes]
+
 Remember = Callable[[uuid.UUID, bytes], Awaitable[None]]
 """Makes a key of an account known to the service's database."""
 
@@ -72,7 +75,7 @@ class RemoteStandings:
 
     def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
         self._auth = SignerServiceStub(channel)
-        self._clock = clock
+        self.clock = clock
 
     async def standing(self, account_id: uuid.UUID) -> Standing | None:
         """How the account stands, None when there is none; raises UNAVAILABLE when auth does not answer."""
@@ -81,14 +84,15 @@ class RemoteStandings:
     async def resolve(self, account_id: uuid.UUID, public_key: bytes) -> signer_pb2.ResolveSignerResponse:
         """Auth's answer about a key, or about the account alone where the key is empty; raises as above."""
         request = signer_pb2.ResolveSignerRequest(account_id=str(account_id), public_key=public_key)
-        return await ask(self._auth.ResolveSigner, request, self._clock)
+        return await ask(self._auth.ResolveSigner, request, self.clock)
 
 
 class RemoteSigners:
     """The directory of a service that owns no keys: auth's answers, of which it keeps the facts.
 
     An unknown key is never remembered, so that a new one works at once. `remember` has made a key known
-    to the service's database before it is used for the first time.
+    to the service's database before it is used for the first time. Who come together with a key that is
+    not kept ask about it once; each of them knows the account's standing as of when he came, or later.
     """
 
     def __init__(
@@ -101,25 +105,44 @@ class RemoteSigners:
         self._standings = standings
         self._remember = remember
         self._kept_count = kept_count
-        self._signers: OrderedDict[tuple[uuid.UUID, bytes], Signer] = OrderedDict()
+        self._signers: OrderedDict[_Name, Signer] = OrderedDict()
+        self._fetching: SingleFlight[_Name, KnownSigner | None] = SingleFlight(self._fetched)
 
     async def known_signer(self, account_id: uuid.UUID, public_key: bytes) -> KnownSigner | None:
         """See `SignerDirectory.known_signer`."""
-        signer = self._signers.get((account_id, public_key))
-        if signer is None:
-            return await self._fetched(account_id, public_key)
-        self._signers.move_to_end((account_id, public_key))
+        name = (account_id, public_key)
+        signer = self._signers.get(name)
+        if signer is not None:
+            self._signers.move_to_end(name)
+        else:
+            has_joined = self._fetching.is_asking(name)
+            known = await self._answered(name)
+            if has_joined and known is None:
+                # The key may have come after that question; whatever is on its way now was asked later.
+                return await self._answered(name)
+            if not has_joined or known is None:
+                return known
+            # A key's facts are the same at all times, and the standing is not.
+            signer = known.signer
         standing = await self._standings.standing(account_id)
         return None if standing is None else KnownSigner(signer, standing)
 
-    async def _fetched(self, account_id: uuid.UUID, public_key: bytes) -> KnownSigner | None:
+    async def close(self) -> None:
+        """Ends what is being asked."""
+        await self._fetching.close()
+
+    async def _answered(self, name: _Name) -> KnownSigner | None:
+        return await in_time(lambda: self._fetching.answer(name), self._standings.clock)
+
+    async def _fetched(self, name: _Name) -> KnownSigner | None:
+        account_id, public_key = name
         answer = await self._standings.resolve(account_id, public_key)
         standing = _standing(answer)
         if standing is None or not answer.HasField("facts"):
             return None
         signer = _signer(account_id, public_key, answer.facts)
         await self._remember(account_id, public_key)
-        self._signers[account_id, public_key] = signer
+        self._signers[name] = signer
         if len(self._signers) > self._kept_count:
             self._signers.popitem(last=False)
         return KnownSigner(signer, standing)

@@ -93,6 +93,8 @@ async def build(config: WalletConfig, clock: Clock, ids: Ids) -> RpcServer:
     )
     auth_channel = open_channel(config.auth_target)
     auth = RemoteExchanger(auth_channel, clock)
+    # Keys are another service's, and known here by their fence.
+    signers = RemoteSigners(RemoteStandings(auth_channel, clock), partial(remember_signer, database))
     stores = _stores(config, database, clock, ids)
 
     async def close_auth_channel() -> None:
@@ -112,10 +114,10 @@ async def build(config: WalletConfig, clock: Clock, ids: Ids) -> RpcServer:
         ids=ids,
         verifier=PassportVerifier(config.audience, clock, auth.passport_keys),
         exchanger=auth,
-        closers=[close_auth_channel, database.close],
+        closers=[signers.close, close_auth_channel, database.close],
         background=[end_expired_orders, *([pay_withdrawals] if pays_by_itself else [])],
         idempotency=IdempotencyStage(database, clock),
-        signed=_signed_requests(config, database, RemoteStandings(auth_channel, clock), clock),
+        signed=_signed_requests(config, database, signers, clock),
     )
 
 
@@ -144,14 +146,14 @@ def _stores(config: WalletConfig, database: Database, clock: Clock, ids: Ids) ->
 
 
 def _signed_requests(
-    config: WalletConfig, database: Database, standings: RemoteStandings, clock: Clock
+    config: WalletConfig, database: Database, signers: RemoteSigners, clock: Clock
 ) -> SignedRequests:
-    """How signed requests are run: keys are another service's, and known here by their fence."""
+    """How signed requests are run."""
     return SignedRequests(
         database=database,
         clock=clock,
         audience=config.audience,
-        directory=RemoteSigners(standings, partial(remember_signer, database)),
+        directory=signers,
         outcome_type=signed_pb2.RequestOutcome,
         rejections=REJECTIONS,
     )
