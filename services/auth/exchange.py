@@ -82,9 +82,7 @@ class CredentialExchange:
             page = _page(shown.origin, standing.tenant.allowed_origins)
             _let_read(page)
         grant = admit_session(claims, standing, page, self._clock.now_ns())
-        if standing is None or (page is not None and not page.is_allowed):
-            return grant
-        return await self._touched(grant, standing)
+        return grant if standing is None or not grant.is_use else await self._touched(grant, standing)
 
     async def _touched(self, grant: Grant, standing: SessionStanding) -> Grant:
         """Notes the use of a session, which moves its idle end, unless that was done within 30 s."""
@@ -107,6 +105,7 @@ class CredentialExchange:
             # They may read that the key is not for them.
             _let_read(_page(shown.origin, standing.tenant.allowed_origins))
         grant = admit_account_key(key, standing, page, self._clock.now_ns())
+        await self._note_use(grant, key)
         return self._with_browser_session(grant, shown.session_token)
 
     def _with_browser_session(self, grant: Grant, token: str | None) -> Grant:
@@ -134,20 +133,32 @@ class CredentialExchange:
         if shown.origin is not None and standing is not None:
             _let_read(_page(shown.origin, standing.tenant.allowed_origins))
             page = WebPage(shown.origin, is_allowed=False)
-        return admit_project_key(
+        grant = admit_project_key(
             key,
             standing,
             names_subject=subject_account_id is not None,
             page=page,
             now_ns=self._clock.now_ns(),
         )
+        await self._note_use(grant, key)
+        return grant
+
+    async def _note_use(self, grant: Grant, key: LiveApiKey) -> None:
+        """Notes the use of an API key, unless that was done within 30 s."""
+        if grant.is_use and key.is_use_due:
+            await self._keys.note_use(key.public_key)
 
     async def _device_key(self, shown: PresentedCredential) -> Grant:
         key = await self._live_device_key(shown)
         standing = await self._store.standing(key.project_id, key.account_id)
         page = None if standing is None else _page(shown.origin, standing.tenant.allowed_origins)
         _let_read(page)
-        return admit_device_key(key, standing, page, self._clock.now_ns())
+        grant = admit_device_key(key, standing, page, self._clock.now_ns())
+        if not grant.is_use or not key.is_use_due:
+            return grant
+        # As with sessions: a use moves the idle end, and is noted once in 30 s.
+        expires_at_ns = await self._keys.note_device_use(key.digest)
+        return grant if expires_at_ns is None else replace(grant, expires_at_ns=expires_at_ns)
 
     async def _live_device_key(self, shown: PresentedCredential) -> LiveDeviceKey:
         """The device key behind its text, asked in the order of `_live_key`."""

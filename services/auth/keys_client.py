@@ -10,7 +10,6 @@ import grpc
 from chassis.clock import Clock
 from chassis.errors import Code, SealgateError
 from chassis.rpc.client import ask
-from chassis.secrets import public_key_text
 from sealgate.common.v1 import method_rule_pb2
 from sealgate.keys.v1 import resolution_pb2 as resolution
 from sealgate.keys.v1.resolution_pb2_grpc import ResolutionServiceStub
@@ -49,7 +48,19 @@ class RemoteKeys:
         request = resolution.ResolveDeviceKeyRequest(digest=digest)
         found = await ask(self._keys.ResolveDeviceKey, request, self._clock)
         dead = _DEAD.get(found.state)
-        return _live_device(found) if dead is None else DeadKey(dead, _id_or_none(found.project_id))
+        return _live_device(digest, found) if dead is None else DeadKey(dead, _id_or_none(found.project_id))
+
+    async def note_use(self, public_key: bytes) -> None:
+        """See `KeyDirectory.note_use`."""
+        await ask(
+            self._keys.NoteApiKeyUse, resolution.NoteApiKeyUseRequest(public_key=public_key), self._clock
+        )
+
+    async def note_device_use(self, digest: bytes) -> int | None:
+        """See `KeyDirectory.note_device_use`."""
+        request = resolution.NoteDeviceKeyUseRequest(digest=digest)
+        noted = await ask(self._keys.NoteDeviceKeyUse, request, self._clock)
+        return noted.expires_at_ns if noted.HasField("expires_at_ns") else None
 
     async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
         """See `KeyDirectory.signer_facts`."""
@@ -68,7 +79,7 @@ def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApi
     if len(found.origins) != len(found.origins_since_ns):
         raise SealgateError(Code.INTERNAL, internal="keys answered origins without their times")
     return LiveApiKey(
-        public_text=public_key_text(public_key),
+        public_key=public_key,
         project_id=uuid.UUID(found.project_id),
         account_id=_id_or_none(found.account_id),
         scopes=tuple(found.scopes),
@@ -77,17 +88,20 @@ def _live(public_key: bytes, found: resolution.ResolveApiKeyResponse) -> LiveApi
         expires_at_ns=found.expires_at_ns if found.HasField("expires_at_ns") else None,
         retires_at_ns=found.retires_at_ns if found.HasField("retires_at_ns") else None,
         limits=tuple((limit.rate_class, limit.per_minute_count) for limit in found.limits),
+        is_use_due=found.is_use_due,
     )
 
 
-def _live_device(found: resolution.ResolveDeviceKeyResponse) -> LiveDeviceKey:
+def _live_device(digest: bytes, found: resolution.ResolveDeviceKeyResponse) -> LiveDeviceKey:
     _refuse_unknown_state(found.state)
     return LiveDeviceKey(
+        digest=digest,
         device_key_id=uuid.UUID(found.device_key_id),
         project_id=uuid.UUID(found.project_id),
         account_id=uuid.UUID(found.account_id),
         subaccount_index=found.subaccount_index if found.HasField("subaccount_index") else None,
         expires_at_ns=found.expires_at_ns,
+        is_use_due=found.is_use_due,
     )
 
 

@@ -165,6 +165,14 @@ class KeyDirectory(Protocol):
         """What a digest (32 bytes) is as a device key's; raises UNAVAILABLE."""
         ...
 
+    async def note_use(self, public_key: bytes) -> None:
+        """Notes a use of an API key (32 bytes); raises UNAVAILABLE."""
+        ...
+
+    async def note_device_use(self, digest: bytes) -> int | None:
+        """Notes a use of a device key; when it ends now, None for one that has ended; raises UNAVAILABLE."""
+        ...
+
     async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
         """The facts of an account's master or session key as keys words them, None where there is no such
         key; raises UNAVAILABLE.

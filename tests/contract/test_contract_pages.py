@@ -133,6 +133,29 @@ async def test_project_key_never_works_on_a_page(caller: Caller, world: World, o
         assert (answer.code, answer.status, answer.page) == ("ORIGIN_NOT_ALLOWED", 403, told)
 
 
+async def test_page_that_a_key_does_not_work_on_does_not_prolong_it(signing: Signing) -> None:
+    """Of a device key that would be its idle end; neither that nor an API key was used."""
+    world, clock = signing.world, signing.cluster.clock
+    device = await signing.submit_headers("CreateDeviceKey", signing.session, b"{}")
+
+    async def used() -> tuple[Any, Any, Any]:
+        (key,) = good(await world.by_project("GET", world.account("/api-key")))
+        [shown] = (await signing.submit_headers("ListDeviceKeys", signing.session))["device_keys"]
+        return key["last_used_at"], shown["last_used_at_ns"], shown["expires_at_ns"]
+
+    keys = ({"x_device_key": device["secret_key"]}, {"x_api_key": world.secret_key})
+    unused = (None, *(await used())[1:])
+    clock.advance(seconds=60)
+    for key in keys:
+        answer = await signing.cluster.rest("GET", "/api/v1/wallets", **key, origin=UNLISTED_PAGE)
+        refused(answer, 403, "ORIGIN_NOT_ALLOWED")
+    assert await used() == unused
+    for key in keys:
+        good(await signing.cluster.rest("GET", "/api/v1/wallets", **key))
+    now_ns, (_, made_ns, end_ns) = clock.now_ns(), unused
+    assert await used() == (rfc3339(now_ns), now_ns, end_ns + now_ns - made_ns)
+
+
 async def test_page_of_no_measure_is_refused_as_any_other(cluster: Cluster, world: World) -> None:
     """As long as a head may be, and of bytes that are no text: what is sent on has its bounds."""
     origin = b"\xff" * 20_000

@@ -59,6 +59,8 @@ class ScriptedKeys(ResolutionServiceServicer):
         self.device_answers: dict[bytes, resolution_pb2.ResolveDeviceKeyResponse] = {}
         self.facts: dict[tuple[str, bytes], signer_facts_pb2.SignerFacts] = {}
         self.resolved_count = 0
+        self.uses: list[bytes] = []
+        self.used_expires_at_ns: int | None = None
         self.facts_asked_count = 0
         self.while_facts_are_asked: Callable[[], Awaitable[object]] | None = None
         self.fences: list[tuple[str, int]] = []
@@ -78,6 +80,20 @@ class ScriptedKeys(ResolutionServiceServicer):
         self.resolved_count += 1
         unknown = resolution_pb2.ResolveDeviceKeyResponse(state=resolution_pb2.API_KEY_STATE_UNKNOWN)
         return self.device_answers.get(request.digest, unknown)
+
+    async def NoteApiKeyUse(  # noqa: N802 - gRPC gives the methods their names
+        self, request: resolution_pb2.NoteApiKeyUseRequest, context: Context
+    ) -> resolution_pb2.NoteApiKeyUseResponse:
+        """Keeps which key was used."""
+        self.uses.append(request.public_key)
+        return resolution_pb2.NoteApiKeyUseResponse()
+
+    async def NoteDeviceKeyUse(  # noqa: N802 - gRPC gives the methods their names
+        self, request: resolution_pb2.NoteDeviceKeyUseRequest, context: Context
+    ) -> resolution_pb2.NoteDeviceKeyUseResponse:
+        """Keeps which device key was used; it ends then when the test says so."""
+        self.uses.append(request.digest)
+        return resolution_pb2.NoteDeviceKeyUseResponse(expires_at_ns=self.used_expires_at_ns)
 
     async def GetSignerFacts(  # noqa: N802 - gRPC gives the methods their names
         self, request: resolution_pb2.GetSignerFactsRequest, context: Context

@@ -188,6 +188,16 @@ class KeysWorld:
         request = resolution_pb2.ResolveApiKeyRequest(public_key=public_key, kind=kind.value)
         return await self.call(self.resolution.ResolveApiKey, request)
 
+    async def use(
+        self, public_key: bytes, kind: CredentialKind = CredentialKind.ACCOUNT_API_KEY
+    ) -> resolution_pb2.ResolveApiKeyResponse:
+        """What auth learns of a key that it then accepts, and so notes the use of, if one is due."""
+        found = await self.resolve(public_key, kind)
+        if found.is_use_due:
+            request = resolution_pb2.NoteApiKeyUseRequest(public_key=public_key)
+            await self.call(self.resolution.NoteApiKeyUse, request)
+        return found
+
     async def fence(self, account_id: uuid.UUID, version: int) -> None:
         """What auth does after it has suspended an account or expired its sessions."""
         request = resolution_pb2.FenceAccountRequest(account_id=str(account_id), account_version=version)

@@ -164,10 +164,23 @@ class SignedAccount:
 
     async def resolve(self, text: str) -> resolution_pb2.ResolveDeviceKeyResponse:
         """What auth learns of a device key that was shown to it."""
-        secret = parse_device_key(text)
-        assert secret is not None
-        request = resolution_pb2.ResolveDeviceKeyRequest(digest=device_key_digest(secret))
+        request = resolution_pb2.ResolveDeviceKeyRequest(digest=_digest(text))
         return await self.keys.call(self.keys.resolution.ResolveDeviceKey, request)
+
+    async def use(self, text: str) -> resolution_pb2.ResolveDeviceKeyResponse:
+        """What auth knows of a device key that it has accepted: it notes the use, if one is due."""
+        found = await self.resolve(text)
+        if found.is_use_due:
+            request = resolution_pb2.NoteDeviceKeyUseRequest(digest=_digest(text))
+            noted = await self.keys.call(self.keys.resolution.NoteDeviceKeyUse, request)
+            found.expires_at_ns = noted.expires_at_ns
+        return found
+
+
+def _digest(text: str) -> bytes:
+    secret = parse_device_key(text)
+    assert secret is not None
+    return device_key_digest(secret)
 
 
 async def signed_account(keys: KeysWorld) -> SignedAccount:

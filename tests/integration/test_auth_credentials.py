@@ -298,3 +298,36 @@ async def test_passport_keys_verify_what_auth_signs(server: AuthServer) -> None:
     assert [key.kid for key in keys] == [passport.kid]
     token_keys = await server.token_keys.GetJsonWebKeySet(identity_pb2.GetJsonWebKeySetRequest())
     assert passport.kid not in {key.kid for key in token_keys.keys}
+
+
+async def test_use_of_an_api_key_is_noted_when_one_is_due_and_the_key_is_accepted(server: AuthServer) -> None:
+    """Not from a page that the key does not list, nor while its account is suspended."""
+    account_id = await server.account()
+    due = server.account_api_key(account_id, origins=[PAGE], is_use_due=True)
+    fresh = server.account_api_key(account_id, origins=[PAGE])
+    for pair in (due, fresh):
+        await server.exchange(kind=ACCOUNT_KEY, credential=pair.secret_text, origin="https://evil.example")
+    await server.rows("UPDATE account SET status = 'SUSPENDED'")
+    for pair in (due, fresh):
+        await server.exchange_code(kind=ACCOUNT_KEY, credential=pair.secret_text)
+    await server.rows("UPDATE account SET status = 'ACTIVE'")
+    assert server.keys.uses == []
+    for pair in (due, fresh):
+        await server.exchange(kind=ACCOUNT_KEY, credential=pair.secret_text, origin=PAGE)
+        await server.exchange(kind=ACCOUNT_KEY, credential=pair.secret_text)
+    assert server.keys.uses == [due.public_key] * 2
+
+
+async def test_use_of_a_project_key_is_noted_from_servers_alone(server: AuthServer) -> None:
+    """It works on no page, and so is not used there; nor on an account that the project does not have."""
+    pair = ApiKeyPair.from_seed(server.ids.seed())
+    live = resolution_pb2.API_KEY_STATE_LIVE
+    set_answer(server, pair, PROJECT_KEY, state=live, project_id=server.project_id, is_use_due=True)
+    await server.allow_pages(PAGE)
+    shown: dict[str, Any] = {"kind": PROJECT_KEY, "credential": pair.secret_text}
+    await server.exchange(**shown, origin=PAGE)
+    nobody = str(server.ids.uuid7())
+    assert await server.exchange_code(**shown, subject_account_id=nobody) is Code.ACCOUNT_NOT_FOUND
+    assert server.keys.uses == []
+    await server.exchange(**shown)
+    assert server.keys.uses == [pair.public_key]

@@ -176,3 +176,36 @@ async def test_device_key_is_unavailable_while_keys_is_away(server: AuthServer) 
     text = server.device_key(await server.account())
     await server.keys.stop()
     assert await server.exchange_code(kind=DEVICE_KEY, credential=text) is Code.UNAVAILABLE
+
+
+async def test_accepted_use_of_a_device_key_is_noted_when_one_is_due(server: AuthServer) -> None:
+    """And the passport says when the key ends now; while keys has noted one just now it is not asked."""
+    account_id = await server.account()
+    end_ns = server.clock.now_ns() + 10 * NANOSECONDS_PER_SECOND
+    due = server.device_key(account_id, is_use_due=True, expires_at_ns=end_ns)
+    for used_end_ns in (end_ns + 5, None):
+        server.keys.used_expires_at_ns = used_end_ns
+        claims = await server.exchange(kind=DEVICE_KEY, credential=due)
+        assert claims.credential_expires_at_ns == (used_end_ns or end_ns)
+    await server.exchange(kind=DEVICE_KEY, credential=server.device_key(account_id))
+    assert server.keys.uses == [device_key_digest(parse_device_key(due) or b"")] * 2
+
+
+async def test_refused_use_does_not_prolong_a_device_key(server: AuthServer) -> None:
+    """Neither from a foreign page nor while project or account is suspended can it be kept alive."""
+    await server.allow_pages(PAGE)
+    text = server.device_key(await server.account(), is_use_due=True)
+    server.keys.uses.clear()
+    for origin in ("https://evil.example", "null"):
+        claims = await server.exchange(kind=DEVICE_KEY, credential=text, origin=origin)
+        assert not claims.origin_allowed
+    for suspend, serve in (
+        ("UPDATE project SET status = 'SUSPENDED'", "UPDATE project SET status = 'ACTIVE'"),
+        ("UPDATE account SET status = 'SUSPENDED'", "UPDATE account SET status = 'ACTIVE'"),
+    ):
+        await server.rows(suspend)
+        await server.exchange_code(kind=DEVICE_KEY, credential=text)
+        await server.rows(serve)
+    assert server.keys.uses == []
+    await server.exchange(kind=DEVICE_KEY, credential=text, origin=PAGE)
+    assert len(server.keys.uses) == 1

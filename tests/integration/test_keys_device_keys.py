@@ -108,22 +108,49 @@ async def test_use_moves_the_idle_end_once_in_thirty_seconds(account: SignedAcco
     made = await account.login(await account.session())
     start_ns = account.keys.clock.now_ns()
     account.keys.clock.advance_ns(30 * NANOSECONDS_PER_SECOND - 1)
-    assert (await account.resolve(made.secret_key)).expires_at_ns == start_ns + 7 * DAY
+    assert (await account.use(made.secret_key)).expires_at_ns == start_ns + 7 * DAY
     account.keys.clock.advance_ns(1)
     used_ns = start_ns + 30 * NANOSECONDS_PER_SECOND
-    assert (await account.resolve(made.secret_key)).expires_at_ns == used_ns + 7 * DAY
+    assert (await account.use(made.secret_key)).expires_at_ns == used_ns + 7 * DAY
     (row,) = await account.keys.rows("SELECT last_used_at_ns, expires_at_ns FROM device_key")
     assert tuple(row) == (used_ns, used_ns + 7 * DAY)
+
+
+async def test_device_key_is_asked_about_without_being_used(account: SignedAccount) -> None:
+    """Whether whoever shows it is accepted is not known yet: what moves its idle end is another call."""
+    made = await account.login(await account.session())
+    start_ns = account.keys.clock.now_ns()
+    assert not (await account.resolve(made.secret_key)).is_use_due
+    account.keys.clock.advance(seconds=30)
+    for _ in range(2):
+        found = await account.resolve(made.secret_key)
+        assert (found.is_use_due, found.expires_at_ns) == (True, start_ns + 7 * DAY)
+    (row,) = await account.keys.rows("SELECT last_used_at_ns, expires_at_ns FROM device_key")
+    assert tuple(row) == (start_ns, start_ns + 7 * DAY)
+
+
+async def test_use_of_a_device_key_that_has_ended_is_not_noted(account: SignedAccount) -> None:
+    """It may have ended since it was asked about; and one that nobody has is none."""
+    signer = await account.session()
+    made = await account.login(signer)
+    account.keys.clock.advance(seconds=60)
+    await account.delete_device_key(signer, made.device_key.device_key_id)
+    for digest in (device_key_digest(parse_device_key(made.secret_key) or b""), bytes(32), b""):
+        request = resolution_pb2.NoteDeviceKeyUseRequest(digest=digest)
+        noted = await account.keys.call(account.keys.resolution.NoteDeviceKeyUse, request)
+        assert noted == resolution_pb2.NoteDeviceKeyUseResponse()
+    (row,) = await account.keys.rows("SELECT last_used_at_ns FROM device_key")
+    assert row["last_used_at_ns"] == made.device_key.last_used_at_ns
 
 
 async def test_device_key_ends_after_seven_days_without_use(account: SignedAccount) -> None:
     """To the nanosecond, and no use brings it back."""
     made = await account.login(await account.session())
     account.keys.clock.advance_ns(7 * DAY - 1)
-    assert (await account.resolve(made.secret_key)).state == API_KEY_STATE_LIVE
+    assert (await account.use(made.secret_key)).state == API_KEY_STATE_LIVE
     account.keys.clock.advance_ns(7 * DAY)
     for _ in range(2):
-        assert (await account.resolve(made.secret_key)).state == API_KEY_STATE_EXPIRED
+        assert (await account.use(made.secret_key)).state == API_KEY_STATE_EXPIRED
 
 
 async def test_device_key_ends_after_thirty_days_however_much_it_is_used(account: SignedAccount) -> None:
@@ -132,10 +159,10 @@ async def test_device_key_ends_after_thirty_days_however_much_it_is_used(account
     start_ns = account.keys.clock.now_ns()
     for _ in range(4):
         account.keys.clock.advance(seconds=6 * DAY_SECONDS)
-        assert (await account.resolve(made.secret_key)).state == API_KEY_STATE_LIVE
-    assert (await account.resolve(made.secret_key)).expires_at_ns == start_ns + 30 * DAY
+        assert (await account.use(made.secret_key)).state == API_KEY_STATE_LIVE
+    assert (await account.use(made.secret_key)).expires_at_ns == start_ns + 30 * DAY
     account.keys.clock.advance_ns(start_ns + 30 * DAY - account.keys.clock.now_ns())
-    assert (await account.resolve(made.secret_key)).state == API_KEY_STATE_EXPIRED
+    assert (await account.use(made.secret_key)).state == API_KEY_STATE_EXPIRED
 
 
 async def test_device_key_that_does_not_work_is_resolved_to_its_project_alone(account: SignedAccount) -> None:
@@ -178,7 +205,7 @@ async def test_use_is_not_noted_where_the_row_is_busy(account: SignedAccount) ->
     try:
         async with connection.transaction():
             await connection.execute("SELECT 1 FROM device_key FOR UPDATE")
-            answer = await account.resolve(made.secret_key)
+            answer = await account.use(made.secret_key)
     finally:
         await connection.close()
     assert (answer.state, answer.expires_at_ns) == (API_KEY_STATE_LIVE, start_ns + 7 * DAY)

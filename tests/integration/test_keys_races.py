@@ -230,6 +230,6 @@ async def test_use_is_noted_once_when_many_requests_resolve_a_key_at_once(
     await keys.create(session)
     ((public_key,),) = await keys.rows("SELECT public_key FROM api_key")
     for writes_count in (1, 1, 2):
-        await asyncio.gather(*(keys.resolve(public_key) for _ in range(20)))
+        await asyncio.gather(*(keys.use(public_key) for _ in range(20)))
         assert len(await keys.rows("SELECT 1 FROM written")) == writes_count
         keys.clock.advance(seconds=15)

@@ -42,6 +42,7 @@ async def test_resolution_answers_a_live_keys_facts(keys: KeysWorld, session: Id
         subaccount_index=0,
         expires_at_ns=START_NS + 5,
         origins_since_ns=[START_NS],
+        is_use_due=True,
     )
 
 
@@ -49,7 +50,7 @@ async def test_resolution_answers_a_project_key_without_an_account(keys: KeysWor
     """A project key names its project and nothing else."""
     issued = await keys.create_for_project(PROJECT)
     assert await keys.resolve(raw(issued), CredentialKind.PROJECT_KEY) == ResolveApiKeyResponse(
-        state=API_KEY_STATE_LIVE, project_id=str(PROJECT)
+        state=API_KEY_STATE_LIVE, project_id=str(PROJECT), is_use_due=True
     )
 
 
@@ -114,7 +115,7 @@ async def test_use_is_noted_at_most_once_in_thirty_seconds(keys: KeysWorld, sess
     public_key = raw(await keys.create(session))
     noted = []
     for _ in range(8):
-        await keys.resolve(public_key)
+        await keys.use(public_key)
         (row,) = await keys.rows("SELECT last_used_at_ns, xmin::text AS version FROM api_key")
         noted.append((row["last_used_at_ns"] - START_NS, row["version"]))
         keys.clock.advance(seconds=10)
@@ -126,11 +127,20 @@ async def test_use_is_noted_at_most_once_in_thirty_seconds(keys: KeysWorld, sess
     assert listed.updated_at == timestamp(START_NS)
 
 
+async def test_key_is_asked_about_without_being_used(keys: KeysWorld, session: Identity) -> None:
+    """Whether whoever shows it is accepted is not known yet."""
+    public_key = raw(await keys.create(session))
+    for _ in range(2):
+        assert (await keys.resolve(public_key)).is_use_due
+    (listed,) = await keys.list_keys(session)
+    assert not listed.HasField("last_used_at")
+
+
 async def test_use_is_not_noted_when_the_key_does_not_work(keys: KeysWorld, session: Identity) -> None:
     """A refused key was not used."""
     issued = await keys.create(session, expires_at=timestamp(START_NS + 5))
     keys.clock.advance_ns(5)
-    await keys.resolve(raw(issued))
+    await keys.use(raw(issued))
     (listed,) = await keys.list_keys(session)
     assert not listed.HasField("last_used_at")
 
@@ -142,7 +152,7 @@ async def test_resolution_answers_when_the_keys_row_is_locked(keys: KeysWorld, s
     try:
         async with holder.transaction():
             await holder.execute("SELECT 1 FROM api_key FOR UPDATE")
-            assert (await keys.resolve(public_key)).state == API_KEY_STATE_LIVE
+            assert (await keys.use(public_key)).state == API_KEY_STATE_LIVE
     finally:
         await holder.close()
     (row,) = await keys.rows("SELECT last_used_at_ns FROM api_key")
@@ -152,7 +162,7 @@ async def test_resolution_answers_when_the_keys_row_is_locked(keys: KeysWorld, s
 async def test_resolution_only_reads_when_the_use_was_noted(keys: KeysWorld, session: Identity) -> None:
     """The hot path does not even try to write: it works without the right to."""
     public_key = raw(await keys.create(session))
-    await keys.resolve(public_key)
+    await keys.use(public_key)
     connection = await keys.administer()
     try:
         await connection.execute("REVOKE ALL ON api_key FROM sealgate_keys")
@@ -160,7 +170,7 @@ async def test_resolution_only_reads_when_the_use_was_noted(keys: KeysWorld, ses
     finally:
         await connection.close()
     keys.clock.advance(seconds=29)
-    assert (await keys.resolve(public_key)).state == API_KEY_STATE_LIVE
+    assert (await keys.use(public_key)).state == API_KEY_STATE_LIVE
 
 
 async def test_fence_is_refused_when_its_request_makes_no_sense(keys: KeysWorld) -> None:

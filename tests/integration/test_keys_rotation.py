@@ -147,9 +147,9 @@ async def test_each_of_the_two_has_its_own_last_use(
     """So that whoever rotates sees when nobody shows the old one any more."""
     old = await keys.create(session)
     new = await keys.rotate(project, old.public_key, 600)
-    await keys.resolve(raw(old))
+    await keys.use(raw(old))
     keys.clock.advance(seconds=45)
-    await keys.resolve(raw(new))
+    await keys.use(raw(new))
     used = {key.public_key: key.last_used_at for key in await keys.list_keys(session)}
     assert used == {
         old.public_key: timestamp(START_NS),

@@ -75,6 +75,7 @@ async def test_api_key_of_a_session_key_reads_and_does_nothing_else(account: Sig
         project_id=str(account.owner.project_id),
         account_id=str(account.account_id),
         scopes=READING,
+        is_use_due=True,
     )
     (row,) = await account.keys.rows("SELECT created_by_kind, created_by_id, session_public_key FROM api_key")
     assert tuple(row) == (

@@ -125,6 +125,12 @@ class NoKeys:
     async def resolve_device(self, digest: bytes) -> DeadKey | LiveDeviceKey:
         raise AssertionError("keys was asked")
 
+    async def note_use(self, public_key: bytes) -> None:
+        raise AssertionError("keys was asked")
+
+    async def note_device_use(self, digest: bytes) -> int | None:
+        raise AssertionError("keys was asked")
+
     async def signer_facts(self, account_id: uuid.UUID, public_key: bytes) -> SignerFacts | None:
         raise AssertionError("keys was asked")
 

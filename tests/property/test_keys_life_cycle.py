@@ -307,7 +307,7 @@ class Example:
         public_key = parse_public_key(key.public_key)
         assert public_key is not None
         kind = CredentialKind.PROJECT_KEY if command.as_project_key else CredentialKind.ACCOUNT_API_KEY
-        answer = await self.keys.resolve(public_key, kind)
+        answer = await self.keys.use(public_key, kind)
         if command.as_project_key != (key.owner == PROJECT_OWNER):
             state = "UNKNOWN"
         elif key.is_gone(self.now_ns):

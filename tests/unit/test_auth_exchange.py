@@ -10,6 +10,7 @@ import pytest
 
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
+from chassis.secrets import public_key_text
 from services.auth.domain.account import AccountStatus
 from services.auth.domain.browser_session import BrowserSession, BrowserSessionState
 from services.auth.domain.exchange import (
@@ -42,9 +43,9 @@ HOLDER = Holder(ACCOUNT_ID, 77, AccountStatus.ACTIVE, 4)
 SESSION = new_session(SESSION_ID, ACCOUNT_ID, PROJECT_ID, SessionPolicy(120, 300), NOW, Birth("pk_x", "", ""))
 CLAIMS = TokenClaims(SESSION_ID, ACCOUNT_ID, PROJECT_ID, NOW + 300 * SECOND)
 STANDING = SessionStanding(SESSION, TENANT, HOLDER)
-KEY = LiveApiKey("pk_1", PROJECT_ID, ACCOUNT_ID, ("wallet:read",), {PAGE.origin: 5}, 0, NOW + 10 * SECOND)
-PROJECT_KEY = LiveApiKey("pk_2", PROJECT_ID, None, (), {}, None, None)
-DEVICE_KEY = LiveDeviceKey(uuid.UUID(int=4), PROJECT_ID, ACCOUNT_ID, 3, NOW + 10 * SECOND)
+KEY = LiveApiKey(b"1" * 32, PROJECT_ID, ACCOUNT_ID, ("wallet:read",), {PAGE.origin: 5}, 0, NOW + 10 * SECOND)
+PROJECT_KEY = LiveApiKey(b"2" * 32, PROJECT_ID, None, (), {}, None, None)
+DEVICE_KEY = LiveDeviceKey(b"d" * 32, uuid.UUID(int=4), PROJECT_ID, ACCOUNT_ID, 3, NOW + 10 * SECOND)
 
 SUSPENDED_PROJECT = replace(TENANT, status=ProjectStatus.SUSPENDED)
 CANCELLED_PROJECT = replace(TENANT, status=ProjectStatus.CANCELLED)
@@ -151,7 +152,8 @@ def test_every_credential_passes_while_its_project_is_past_due() -> None:
 def test_account_key_is_granted_what_its_row_says() -> None:
     """Scopes, pin and end are the key's."""
     grant = admit_account_key(KEY, Standing(TENANT, HOLDER), None, NOW)
-    assert (grant.credential_id, grant.scopes, grant.subaccount_index) == ("pk_1", ("wallet:read",), 0)
+    assert grant.credential_id == public_key_text(KEY.public_key)
+    assert (grant.scopes, grant.subaccount_index) == (("wallet:read",), 0)
     assert grant.expires_at_ns == NOW + 10 * SECOND
 
 

@@ -141,6 +141,8 @@ auth.Operator.SetProjectState|OPERATOR||WRITE
 auth.Operator.ListProjects|OPERATOR||READ
 keys.Resolution.ResolveApiKey|INTERNAL|auth|READ
 keys.Resolution.ResolveDeviceKey|INTERNAL|auth|READ
+keys.Resolution.NoteApiKeyUse|INTERNAL|auth|WRITE
+keys.Resolution.NoteDeviceKeyUse|INTERNAL|auth|WRITE
 keys.Resolution.GetSignerFacts|INTERNAL|auth|READ
 keys.Resolution.FenceAccount|INTERNAL|auth|REVOKE
 keys.Operator.IssueProjectApiKey|OPERATOR||WRITE

@@ -16,6 +16,7 @@ from typing import Final
 from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
 from chassis.limits import PASSPORT_LIFETIME_SECONDS
+from chassis.secrets import public_key_text
 from services.auth.domain.account import AccountStatus, refuse_suspended
 from services.auth.domain.browser_session import NO_BROWSER_SESSION, BrowserSession
 from services.auth.domain.project import ProjectStatus, refuse_unserved
@@ -70,10 +71,10 @@ class LiveApiKey:
 
     `origins` says of each since when the key has it without a break, and `limits` how many calls of a
     rate class it has a minute where that is its own figure. `expires_at_ns` is when it stops, whatever
-    stops it; `retires_at_ns` when a rotation revokes it.
+    stops it; `retires_at_ns` when a rotation revokes it. `is_use_due` is whether a use is to be noted.
     """
 
-    public_text: str
+    public_key: bytes
     project_id: uuid.UUID
     account_id: uuid.UUID | None
     scopes: tuple[str, ...]
@@ -82,17 +83,23 @@ class LiveApiKey:
     expires_at_ns: int | None
     retires_at_ns: int | None = None
     limits: tuple[tuple[int, int], ...] = ()
+    is_use_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LiveDeviceKey:
-    """The facts of a device key that works; `expires_at_ns` is when it ends if it is not used again."""
+    """The facts of a device key that works; `expires_at_ns` is when it ends if it is not used again.
 
+    `digest` is that of its secret, and `is_use_due` whether a use is to be noted.
+    """
+
+    digest: bytes
     device_key_id: uuid.UUID
     project_id: uuid.UUID
     account_id: uuid.UUID
     subaccount_index: int | None
     expires_at_ns: int
+    is_use_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,11 @@ class Grant:
     ends_revoked: bool = False
     limits: tuple[tuple[int, int], ...] = ()
     browser_session: BrowserSession = NO_BROWSER_SESSION
+
+    @property
+    def is_use(self) -> bool:
+        """Whether the credential was used: not by a page that it does not work from, which is refused."""
+        return self.page is None or self.page.is_allowed
 
     def passport_expires_at_ns(self, now_ns: int) -> int:
         """30 s from now, but never past the credential, nor past the browser session beside it."""
@@ -267,7 +279,7 @@ def admit_project_key(
 def _key_grant(kind: CredentialKind, key: LiveApiKey, standing: Standing, page: WebPage | None) -> Grant:
     return Grant(
         kind=kind,
-        credential_id=key.public_text,
+        credential_id=public_key_text(key.public_key),
         tenant=standing.tenant,
         holder=standing.holder,
         scopes=key.scopes,

@@ -50,7 +50,7 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
     async def ResolveApiKey(
         self, request: resolution_pb2.ResolveApiKeyRequest, context: Context
     ) -> resolution_pb2.ResolveApiKeyResponse:
-        """The key's state, whose it is and where it works; if it does, also the rest, and notes the use."""
+        """The key's state, whose it is and where it works; if it does, also the rest."""
         now_ns = self._clock.now_ns()
         key = await self._store.resolve(request.public_key)
         if key is None or key.owner.kind is not _OWNER_KINDS.get(request.kind):
@@ -64,8 +64,6 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
         )
         if state is not KeyState.LIVE:
             return response
-        if key.is_use_due(now_ns):
-            await self._store.note_use(key.public_key, now_ns)
         facts = resolution_pb2.ResolveApiKeyResponse(
             scopes=key.rights.scopes,
             subaccount_index=key.rights.subaccount_index,
@@ -73,6 +71,7 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
             retires_at_ns=key.retires_at_ns,
             origins_since_ns=key.origins_since_ns,
             limits=limit_messages(key.limits),
+            is_use_due=key.is_use_due(now_ns),
         )
         response.MergeFrom(facts)
         return response
@@ -80,7 +79,7 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
     async def ResolveDeviceKey(
         self, request: resolution_pb2.ResolveDeviceKeyRequest, context: Context
     ) -> resolution_pb2.ResolveDeviceKeyResponse:
-        """The device key's state and project; if it works also the rest, and the use moves its idle end."""
+        """The device key's state and project; if it works also the rest."""
         now_ns = self._clock.now_ns()
         key = await self._device_keys.resolve(request.digest)
         if key is None:
@@ -89,16 +88,33 @@ class ResolutionServicer(resolution_pb2_grpc.ResolutionServiceServicer):
         project_id = str(key.owner.project_id)
         if state is not KeyState.LIVE:
             return resolution_pb2.ResolveDeviceKeyResponse(state=_STATES[state], project_id=project_id)
-        expires_at_ns = key.expires_at_ns
-        if key.is_use_due(now_ns):
-            expires_at_ns = await self._device_keys.note_use(key, now_ns)
         return resolution_pb2.ResolveDeviceKeyResponse(
             state=_STATES[state],
             device_key_id=str(key.device_key_id),
             project_id=project_id,
             account_id=str(key.owner.owner_id),
             subaccount_index=key.subaccount_index,
-            expires_at_ns=expires_at_ns,
+            expires_at_ns=key.expires_at_ns,
+            is_use_due=key.is_use_due(now_ns),
+        )
+
+    async def NoteApiKeyUse(
+        self, request: resolution_pb2.NoteApiKeyUseRequest, context: Context
+    ) -> resolution_pb2.NoteApiKeyUseResponse:
+        """Notes a use of a key, unless one was noted just now."""
+        await self._store.note_use(request.public_key, self._clock.now_ns())
+        return resolution_pb2.NoteApiKeyUseResponse()
+
+    async def NoteDeviceKeyUse(
+        self, request: resolution_pb2.NoteDeviceKeyUseRequest, context: Context
+    ) -> resolution_pb2.NoteDeviceKeyUseResponse:
+        """Notes a use of a device key, unless one was noted just now; when it ends now."""
+        now_ns = self._clock.now_ns()
+        key = await self._device_keys.resolve(request.digest)
+        if key is None or key.state(now_ns) is not KeyState.LIVE:
+            return resolution_pb2.NoteDeviceKeyUseResponse()
+        return resolution_pb2.NoteDeviceKeyUseResponse(
+            expires_at_ns=await self._device_keys.note_use(key, now_ns)
         )
 
     async def GetSignerFacts(

@@ -27,7 +27,7 @@ from sealgate.common.v1 import passport_pb2 as sealgate_dot_common_dot_v1_dot_pa
 from sealgate.keys.v1 import signer_facts_pb2 as sealgate_dot_keys_dot_v1_dot_signer__facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealgate/keys/v1/resolution.proto\x12\x10sealgate.keys.v1\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\x1a#sealgate/keys/v1/signer_facts.proto\"\\\n\x14ResolveApiKeyRequest\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".sealgate.common.v1.CredentialKind\"\xed\x02\n\x15ResolveApiKeyResponse\x12,\n\x05state\x18\x01 \x01(\x0e\x32\x1d.sealgate.keys.v1.ApiKeyState\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0f\n\x07origins\x18\x05 \x03(\t\x12\x1d\n\x10subaccount_index\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x1a\n\rexpires_at_ns\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\rretires_at_ns\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x10origins_since_ns\x18\t \x03(\x03\x12\x33\n\x06limits\x18\n \x03(\x0b\x32#.sealgate.common.v1.CredentialLimitB\x13\n\x11_subaccount_indexB\x10\n\x0e_expires_at_nsB\x10\n\x0e_retires_at_ns\"B\n\x13\x46\x65nceAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x63\x63ount_version\x18\x02 \x01(\x03\"\x16\n\x14\x46\x65nceAccountResponse\")\n\x17ResolveDeviceKeyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\xd2\x01\n\x18ResolveDeviceKeyResponse\x12,\n\x05state\x18\x01 \x01(\x0e\x32\x1d.sealgate.keys.v1.ApiKeyState\x12\x15\n\rdevice_key_id\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x12\n\naccount_id\x18\x04 \x01(\t\x12\x1d\n\x10subaccount_index\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rexpires_at_ns\x18\x06 \x01(\x03\x42\x13\n\x11_subaccount_index\"?\n\x15GetSignerFactsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"U\n\x16GetSignerFactsResponse\x12\x31\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1d.sealgate.keys.v1.SignerFactsH\x00\x88\x01\x01\x42\x08\n\x06_facts*\x95\x01\n\x0b\x41piKeyState\x12\x1d\n\x19\x41PI_KEY_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41PI_KEY_STATE_UNKNOWN\x10\x01\x12\x16\n\x12\x41PI_KEY_STATE_LIVE\x10\x02\x12\x19\n\x15\x41PI_KEY_STATE_REVOKED\x10\x03\x12\x19\n\x15\x41PI_KEY_STATE_EXPIRED\x10\x04\x32\xec\x03\n\x11ResolutionService\x12r\n\rResolveApiKey\x12&.sealgate.keys.v1.ResolveApiKeyRequest\x1a\'.sealgate.keys.v1.ResolveApiKeyResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x01H\x05\x12{\n\x10ResolveDeviceKey\x12).sealgate.keys.v1.ResolveDeviceKeyRequest\x1a*.sealgate.keys.v1.ResolveDeviceKeyResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x01H\x05\x12u\n\x0eGetSignerFacts\x12\'.sealgate.keys.v1.GetSignerFactsRequest\x1a(.sealgate.keys.v1.GetSignerFactsResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x01H\x05\x12o\n\x0c\x46\x65nceAccount\x12%.sealgate.keys.v1.FenceAccountRequest\x1a&.sealgate.keys.v1.FenceAccountResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x03H\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sealgate/keys/v1/resolution.proto\x12\x10sealgate.keys.v1\x1a$sealgate/common/v1/method_rule.proto\x1a!sealgate/common/v1/passport.proto\x1a#sealgate/keys/v1/signer_facts.proto\"\\\n\x14ResolveApiKeyRequest\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".sealgate.common.v1.CredentialKind\"\x81\x03\n\x15ResolveApiKeyResponse\x12,\n\x05state\x18\x01 \x01(\x0e\x32\x1d.sealgate.keys.v1.ApiKeyState\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0f\n\x07origins\x18\x05 \x03(\t\x12\x1d\n\x10subaccount_index\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x1a\n\rexpires_at_ns\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\rretires_at_ns\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x10origins_since_ns\x18\t \x03(\x03\x12\x33\n\x06limits\x18\n \x03(\x0b\x32#.sealgate.common.v1.CredentialLimit\x12\x12\n\nis_use_due\x18\x0b \x01(\x08\x42\x13\n\x11_subaccount_indexB\x10\n\x0e_expires_at_nsB\x10\n\x0e_retires_at_ns\"*\n\x14NoteApiKeyUseRequest\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\"\x17\n\x15NoteApiKeyUseResponse\"B\n\x13\x46\x65nceAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x63\x63ount_version\x18\x02 \x01(\x03\"\x16\n\x14\x46\x65nceAccountResponse\")\n\x17ResolveDeviceKeyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\xe6\x01\n\x18ResolveDeviceKeyResponse\x12,\n\x05state\x18\x01 \x01(\x0e\x32\x1d.sealgate.keys.v1.ApiKeyState\x12\x15\n\rdevice_key_id\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x12\n\naccount_id\x18\x04 \x01(\t\x12\x1d\n\x10subaccount_index\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rexpires_at_ns\x18\x06 \x01(\x03\x12\x12\n\nis_use_due\x18\x07 \x01(\x08\x42\x13\n\x11_subaccount_index\")\n\x17NoteDeviceKeyUseRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"H\n\x18NoteDeviceKeyUseResponse\x12\x1a\n\rexpires_at_ns\x18\x01 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_expires_at_ns\"?\n\x15GetSignerFactsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"U\n\x16GetSignerFactsResponse\x12\x31\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1d.sealgate.keys.v1.SignerFactsH\x00\x88\x01\x01\x42\x08\n\x06_facts*\x95\x01\n\x0b\x41piKeyState\x12\x1d\n\x19\x41PI_KEY_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41PI_KEY_STATE_UNKNOWN\x10\x01\x12\x16\n\x12\x41PI_KEY_STATE_LIVE\x10\x02\x12\x19\n\x15\x41PI_KEY_STATE_REVOKED\x10\x03\x12\x19\n\x15\x41PI_KEY_STATE_EXPIRED\x10\x04\x32\xdd\x05\n\x11ResolutionService\x12r\n\rResolveApiKey\x12&.sealgate.keys.v1.ResolveApiKeyRequest\x1a\'.sealgate.keys.v1.ResolveApiKeyResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x01H\x05\x12{\n\x10ResolveDeviceKey\x12).sealgate.keys.v1.ResolveDeviceKeyRequest\x1a*.sealgate.keys.v1.ResolveDeviceKeyResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x01H\x05\x12r\n\rNoteApiKeyUse\x12&.sealgate.keys.v1.NoteApiKeyUseRequest\x1a\'.sealgate.keys.v1.NoteApiKeyUseResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x02H\x05\x12{\n\x10NoteDeviceKeyUse\x12).sealgate.keys.v1.NoteDeviceKeyUseRequest\x1a*.sealgate.keys.v1.NoteDeviceKeyUseResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x02H\x05\x12u\n\x0eGetSignerFacts\x12\'.sealgate.keys.v1.GetSignerFactsRequest\x1a(.sealgate.keys.v1.GetSignerFactsResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x01H\x05\x12o\n\x0c\x46\x65nceAccount\x12%.sealgate.keys.v1.FenceAccountRequest\x1a&.sealgate.keys.v1.FenceAccountResponse\"\x10\x8a\xe7\x18\x0c\x08\x02\x12\x04\x61uth0\x03H\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,28 +38,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLUTIONSERVICE'].methods_by_name['ResolveApiKey']._serialized_options = b'\212\347\030\014\010\002\022\004auth0\001H\005'
   _globals['_RESOLUTIONSERVICE'].methods_by_name['ResolveDeviceKey']._loaded_options = None
   _globals['_RESOLUTIONSERVICE'].methods_by_name['ResolveDeviceKey']._serialized_options = b'\212\347\030\014\010\002\022\004auth0\001H\005'
+  _globals['_RESOLUTIONSERVICE'].methods_by_name['NoteApiKeyUse']._loaded_options = None
+  _globals['_RESOLUTIONSERVICE'].methods_by_name['NoteApiKeyUse']._serialized_options = b'\212\347\030\014\010\002\022\004auth0\002H\005'
+  _globals['_RESOLUTIONSERVICE'].methods_by_name['NoteDeviceKeyUse']._loaded_options = None
+  _globals['_RESOLUTIONSERVICE'].methods_by_name['NoteDeviceKeyUse']._serialized_options = b'\212\347\030\014\010\002\022\004auth0\002H\005'
   _globals['_RESOLUTIONSERVICE'].methods_by_name['GetSignerFacts']._loaded_options = None
   _globals['_RESOLUTIONSERVICE'].methods_by_name['GetSignerFacts']._serialized_options = b'\212\347\030\014\010\002\022\004auth0\001H\005'
   _globals['_RESOLUTIONSERVICE'].methods_by_name['FenceAccount']._loaded_options = None
   _globals['_RESOLUTIONSERVICE'].methods_by_name['FenceAccount']._serialized_options = b'\212\347\030\014\010\002\022\004auth0\003H\005'
-  _globals['_APIKEYSTATE']._serialized_start=1128
-  _globals['_APIKEYSTATE']._serialized_end=1277
+  _globals['_APIKEYSTATE']._serialized_start=1354
+  _globals['_APIKEYSTATE']._serialized_end=1503
   _globals['_RESOLVEAPIKEYREQUEST']._serialized_start=165
   _globals['_RESOLVEAPIKEYREQUEST']._serialized_end=257
   _globals['_RESOLVEAPIKEYRESPONSE']._serialized_start=260
-  _globals['_RESOLVEAPIKEYRESPONSE']._serialized_end=625
-  _globals['_FENCEACCOUNTREQUEST']._serialized_start=627
-  _globals['_FENCEACCOUNTREQUEST']._serialized_end=693
-  _globals['_FENCEACCOUNTRESPONSE']._serialized_start=695
-  _globals['_FENCEACCOUNTRESPONSE']._serialized_end=717
-  _globals['_RESOLVEDEVICEKEYREQUEST']._serialized_start=719
-  _globals['_RESOLVEDEVICEKEYREQUEST']._serialized_end=760
-  _globals['_RESOLVEDEVICEKEYRESPONSE']._serialized_start=763
-  _globals['_RESOLVEDEVICEKEYRESPONSE']._serialized_end=973
-  _globals['_GETSIGNERFACTSREQUEST']._serialized_start=975
-  _globals['_GETSIGNERFACTSREQUEST']._serialized_end=1038
-  _globals['_GETSIGNERFACTSRESPONSE']._serialized_start=1040
-  _globals['_GETSIGNERFACTSRESPONSE']._serialized_end=1125
-  _globals['_RESOLUTIONSERVICE']._serialized_start=1280
-  _globals['_RESOLUTIONSERVICE']._serialized_end=1772
+  _globals['_RESOLVEAPIKEYRESPONSE']._serialized_end=645
+  _globals['_NOTEAPIKEYUSEREQUEST']._serialized_start=647
+  _globals['_NOTEAPIKEYUSEREQUEST']._serialized_end=689
+  _globals['_NOTEAPIKEYUSERESPONSE']._serialized_start=691
+  _globals['_NOTEAPIKEYUSERESPONSE']._serialized_end=714
+  _globals['_FENCEACCOUNTREQUEST']._serialized_start=716
+  _globals['_FENCEACCOUNTREQUEST']._serialized_end=782
+  _globals['_FENCEACCOUNTRESPONSE']._serialized_start=784
+  _globals['_FENCEACCOUNTRESPONSE']._serialized_end=806
+  _globals['_RESOLVEDEVICEKEYREQUEST']._serialized_start=808
+  _globals['_RESOLVEDEVICEKEYREQUEST']._serialized_end=849
+  _globals['_RESOLVEDEVICEKEYRESPONSE']._serialized_start=852
+  _globals['_RESOLVEDEVICEKEYRESPONSE']._serialized_end=1082
+  _globals['_NOTEDEVICEKEYUSEREQUEST']._serialized_start=1084
+  _globals['_NOTEDEVICEKEYUSEREQUEST']._serialized_end=1125
+  _globals['_NOTEDEVICEKEYUSERESPONSE']._serialized_start=1127
+  _globals['_NOTEDEVICEKEYUSERESPONSE']._serialized_end=1199
+  _globals['_GETSIGNERFACTSREQUEST']._serialized_start=1201
+  _globals['_GETSIGNERFACTSREQUEST']._serialized_end=1264
+  _globals['_GETSIGNERFACTSRESPONSE']._serialized_start=1266
+  _globals['_GETSIGNERFACTSRESPONSE']._serialized_end=1351
+  _globals['_RESOLUTIONSERVICE']._serialized_start=1506
+  _globals['_RESOLUTIONSERVICE']._serialized_end=2239
 # @@protoc_insertion_point(module_scope)

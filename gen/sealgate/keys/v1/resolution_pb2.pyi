@@ -98,6 +98,7 @@ class ResolveApiKeyResponse(_message.Message):
     RETIRES_AT_NS_FIELD_NUMBER: _builtins.int
     ORIGINS_SINCE_NS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    IS_USE_DUE_FIELD_NUMBER: _builtins.int
     state: Global___ApiKeyState.ValueType
     """Whether it works."""
     project_id: _builtins.str
@@ -112,6 +113,8 @@ class ResolveApiKeyResponse(_message.Message):
     """
     retires_at_ns: _builtins.int
     """When it is revoked because it was rotated out; absent means it was not rotated."""
+    is_use_due: _builtins.bool
+    """Whether a use is to be noted: none was for 30 seconds."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do."""
@@ -143,10 +146,11 @@ class ResolveApiKeyResponse(_message.Message):
         retires_at_ns: _builtins.int | None = ...,
         origins_since_ns: _abc.Iterable[_builtins.int] | None = ...,
         limits: _abc.Iterable[_passport_pb2.CredentialLimit] | None = ...,
+        is_use_due: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "expires_at_ns", b"expires_at_ns", "retires_at_ns", b"retires_at_ns", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at_ns", b"expires_at_ns", "limits", b"limits", "origins", b"origins", "origins_since_ns", b"origins_since_ns", "project_id", b"project_id", "retires_at_ns", b"retires_at_ns", "scopes", b"scopes", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "_retires_at_ns", b"_retires_at_ns", "_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "expires_at_ns", b"expires_at_ns", "is_use_due", b"is_use_due", "limits", b"limits", "origins", b"origins", "origins_since_ns", b"origins_since_ns", "project_id", b"project_id", "retires_at_ns", b"retires_at_ns", "scopes", b"scopes", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expires_at_ns: _TypeAlias = _typing.Literal["expires_at_ns"]  # noqa: Y015
     _WhichOneofArgType__expires_at_ns: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns"]  # noqa: Y015
@@ -162,6 +166,45 @@ class ResolveApiKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
 Global___ResolveApiKeyResponse: _TypeAlias = ResolveApiKeyResponse  # noqa: Y015
+
+@_typing.final
+class NoteApiKeyUseRequest(_message.Message):
+    """Names an API key that was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.bytes
+    """32 bytes, Ed25519."""
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteApiKeyUseRequest: _TypeAlias = NoteApiKeyUseRequest  # noqa: Y015
+
+@_typing.final
+class NoteApiKeyUseResponse(_message.Message):
+    """The use is noted, or the key's row was busy and the next use will do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteApiKeyUseResponse: _TypeAlias = NoteApiKeyUseResponse  # noqa: Y015
 
 @_typing.final
 class FenceAccountRequest(_message.Message):
@@ -242,6 +285,7 @@ class ResolveDeviceKeyResponse(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     SUBACCOUNT_INDEX_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_NS_FIELD_NUMBER: _builtins.int
+    IS_USE_DUE_FIELD_NUMBER: _builtins.int
     state: Global___ApiKeyState.ValueType
     """Whether it works."""
     device_key_id: _builtins.str
@@ -254,6 +298,8 @@ class ResolveDeviceKeyResponse(_message.Message):
     """The only subaccount it sees; absent means all."""
     expires_at_ns: _builtins.int
     """When it ends if it is not used again."""
+    is_use_due: _builtins.bool
+    """Whether a use is to be noted: none was for 30 seconds."""
     def __init__(
         self,
         *,
@@ -263,16 +309,65 @@ class ResolveDeviceKeyResponse(_message.Message):
         account_id: _builtins.str = ...,
         subaccount_index: _builtins.int | None = ...,
         expires_at_ns: _builtins.int = ...,
+        is_use_due: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "device_key_id", b"device_key_id", "expires_at_ns", b"expires_at_ns", "project_id", b"project_id", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index", "account_id", b"account_id", "device_key_id", b"device_key_id", "expires_at_ns", b"expires_at_ns", "is_use_due", b"is_use_due", "project_id", b"project_id", "state", b"state", "subaccount_index", b"subaccount_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__subaccount_index: _TypeAlias = _typing.Literal["subaccount_index"]  # noqa: Y015
     _WhichOneofArgType__subaccount_index: _TypeAlias = _typing.Literal["_subaccount_index", b"_subaccount_index"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subaccount_index) -> _WhichOneofReturnType__subaccount_index | None: ...
 
 Global___ResolveDeviceKeyResponse: _TypeAlias = ResolveDeviceKeyResponse  # noqa: Y015
+
+@_typing.final
+class NoteDeviceKeyUseRequest(_message.Message):
+    """Names a device key that was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    """BLAKE2b-256 of the 32 secret bytes."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteDeviceKeyUseRequest: _TypeAlias = NoteDeviceKeyUseRequest  # noqa: Y015
+
+@_typing.final
+class NoteDeviceKeyUseResponse(_message.Message):
+    """The use is noted, or the key's row was busy and the next use will do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRES_AT_NS_FIELD_NUMBER: _builtins.int
+    expires_at_ns: _builtins.int
+    """When it ends now if it is not used again; absent of one that does not work any
+    more.
+    """
+    def __init__(
+        self,
+        *,
+        expires_at_ns: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "expires_at_ns", b"expires_at_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns", "expires_at_ns", b"expires_at_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at_ns: _TypeAlias = _typing.Literal["expires_at_ns"]  # noqa: Y015
+    _WhichOneofArgType__expires_at_ns: _TypeAlias = _typing.Literal["_expires_at_ns", b"_expires_at_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at_ns) -> _WhichOneofReturnType__expires_at_ns | None: ...
+
+Global___NoteDeviceKeyUseResponse: _TypeAlias = NoteDeviceKeyUseResponse  # noqa: Y015
 
 @_typing.final
 class GetSignerFactsRequest(_message.Message):

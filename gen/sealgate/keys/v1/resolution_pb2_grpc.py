@@ -45,6 +45,16 @@ class ResolutionServiceStub:
                 request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyRequest.SerializeToString,
                 response_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyResponse.FromString,
                 _registered_method=True)
+        self.NoteApiKeyUse = channel.unary_unary(
+                '/sealgate.keys.v1.ResolutionService/NoteApiKeyUse',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteApiKeyUseRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteApiKeyUseResponse.FromString,
+                _registered_method=True)
+        self.NoteDeviceKeyUse = channel.unary_unary(
+                '/sealgate.keys.v1.ResolutionService/NoteDeviceKeyUse',
+                request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteDeviceKeyUseRequest.SerializeToString,
+                response_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteDeviceKeyUseResponse.FromString,
+                _registered_method=True)
         self.GetSignerFacts = channel.unary_unary(
                 '/sealgate.keys.v1.ResolutionService/GetSignerFacts',
                 request_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.GetSignerFactsRequest.SerializeToString,
@@ -62,15 +72,30 @@ class ResolutionServiceServicer:
     """
 
     def ResolveApiKey(self, request, context):
-        """Looks an API key up by its public half and notes that it was used.
+        """Looks an API key up by its public half.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResolveDeviceKey(self, request, context):
-        """Looks a device key up by the digest of its secret and notes that it was used,
-        which moves its idle end.
+        """Looks a device key up by the digest of its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NoteApiKeyUse(self, request, context):
+        """Notes that a live API key was used. Asked when the answer to ResolveApiKey says
+        that a use is due, and whoever shows the key is accepted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NoteDeviceKeyUse(self, request, context):
+        """Notes that a live device key was used, which moves its idle end. Asked as
+        NoteApiKeyUse.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +128,16 @@ def add_ResolutionServiceServicer_to_server(servicer, server):
                     servicer.ResolveDeviceKey,
                     request_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyRequest.FromString,
                     response_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyResponse.SerializeToString,
+            ),
+            'NoteApiKeyUse': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteApiKeyUse,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteApiKeyUseRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteApiKeyUseResponse.SerializeToString,
+            ),
+            'NoteDeviceKeyUse': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteDeviceKeyUse,
+                    request_deserializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteDeviceKeyUseRequest.FromString,
+                    response_serializer=sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteDeviceKeyUseResponse.SerializeToString,
             ),
             'GetSignerFacts': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSignerFacts,
@@ -170,6 +205,60 @@ class ResolutionService:
             '/sealgate.keys.v1.ResolutionService/ResolveDeviceKey',
             sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyRequest.SerializeToString,
             sealgate_dot_keys_dot_v1_dot_resolution__pb2.ResolveDeviceKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteApiKeyUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.ResolutionService/NoteApiKeyUse',
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteApiKeyUseRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteApiKeyUseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteDeviceKeyUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealgate.keys.v1.ResolutionService/NoteDeviceKeyUse',
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteDeviceKeyUseRequest.SerializeToString,
+            sealgate_dot_keys_dot_v1_dot_resolution__pb2.NoteDeviceKeyUseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,10 +17,16 @@ class ResolutionServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ResolveApiKey: _aio.UnaryUnaryMultiCallable[_resolution_pb2.ResolveApiKeyRequest, _resolution_pb2.ResolveApiKeyResponse]
-    """Looks an API key up by its public half and notes that it was used."""
+    """Looks an API key up by its public half."""
     ResolveDeviceKey: _aio.UnaryUnaryMultiCallable[_resolution_pb2.ResolveDeviceKeyRequest, _resolution_pb2.ResolveDeviceKeyResponse]
-    """Looks a device key up by the digest of its secret and notes that it was used,
-    which moves its idle end.
+    """Looks a device key up by the digest of its secret."""
+    NoteApiKeyUse: _aio.UnaryUnaryMultiCallable[_resolution_pb2.NoteApiKeyUseRequest, _resolution_pb2.NoteApiKeyUseResponse]
+    """Notes that a live API key was used. Asked when the answer to ResolveApiKey says
+    that a use is due, and whoever shows the key is accepted.
+    """
+    NoteDeviceKeyUse: _aio.UnaryUnaryMultiCallable[_resolution_pb2.NoteDeviceKeyUseRequest, _resolution_pb2.NoteDeviceKeyUseResponse]
+    """Notes that a live device key was used, which moves its idle end. Asked as
+    NoteApiKeyUse.
     """
     GetSignerFacts: _aio.UnaryUnaryMultiCallable[_resolution_pb2.GetSignerFactsRequest, _resolution_pb2.GetSignerFactsResponse]
     """Returns the facts of a master or session key, revoked or not."""
@@ -38,7 +44,7 @@ class ResolutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resolution_pb2.ResolveApiKeyRequest,
         context: _aio.ServicerContext[_resolution_pb2.ResolveApiKeyRequest, _abc.Awaitable[_resolution_pb2.ResolveApiKeyResponse]],
     ) -> _abc.Awaitable[_resolution_pb2.ResolveApiKeyResponse]:
-        """Looks an API key up by its public half and notes that it was used."""
+        """Looks an API key up by its public half."""
 
     @_abc_1.abstractmethod
     def ResolveDeviceKey(
@@ -46,8 +52,26 @@ class ResolutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resolution_pb2.ResolveDeviceKeyRequest,
         context: _aio.ServicerContext[_resolution_pb2.ResolveDeviceKeyRequest, _abc.Awaitable[_resolution_pb2.ResolveDeviceKeyResponse]],
     ) -> _abc.Awaitable[_resolution_pb2.ResolveDeviceKeyResponse]:
-        """Looks a device key up by the digest of its secret and notes that it was used,
-        which moves its idle end.
+        """Looks a device key up by the digest of its secret."""
+
+    @_abc_1.abstractmethod
+    def NoteApiKeyUse(
+        self,
+        request: _resolution_pb2.NoteApiKeyUseRequest,
+        context: _aio.ServicerContext[_resolution_pb2.NoteApiKeyUseRequest, _abc.Awaitable[_resolution_pb2.NoteApiKeyUseResponse]],
+    ) -> _abc.Awaitable[_resolution_pb2.NoteApiKeyUseResponse]:
+        """Notes that a live API key was used. Asked when the answer to ResolveApiKey says
+        that a use is due, and whoever shows the key is accepted.
+        """
+
+    @_abc_1.abstractmethod
+    def NoteDeviceKeyUse(
+        self,
+        request: _resolution_pb2.NoteDeviceKeyUseRequest,
+        context: _aio.ServicerContext[_resolution_pb2.NoteDeviceKeyUseRequest, _abc.Awaitable[_resolution_pb2.NoteDeviceKeyUseResponse]],
+    ) -> _abc.Awaitable[_resolution_pb2.NoteDeviceKeyUseResponse]:
+        """Notes that a live device key was used, which moves its idle end. Asked as
+        NoteApiKeyUse.
         """
 
     @_abc_1.abstractmethod
