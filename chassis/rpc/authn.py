@@ -118,8 +118,7 @@ def authorize(method: Method, identity: Identity, request: Any) -> None:  # noqa
         raise SealgateError(Code.ORIGIN_NOT_ALLOWED)
     if method.for_pages and not identity.browser:
         raise invalid("Origin", "must be sent: this is for web pages, and bound to the page's origin")
-    from_project = identity.kind is CredentialKind.PROJECT_KEY
-    if method.scope is not None and not from_project and method.scope not in identity.scopes:
+    if method.scope is not None and method.scope not in identity.scopes:
         raise SealgateError(Code.SCOPE_NOT_GRANTED)
     if needs_browser_session:
         refusal = _BROWSER_SESSION_REFUSALS.get(identity.browser_session)

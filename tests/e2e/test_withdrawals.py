@@ -77,5 +77,7 @@ def test_settle_ends_with_one_line_when_it_is_refused(shared_stack: StackProcess
         "sealgate: WITHDRAWAL_NOT_FOUND: There is no such withdrawal.\n",
     )
     unnamed = shared_stack.command("wallet", "settle", str(uuid.UUID(int=9)), "--state", "sent")
-    assert unnamed.returncode == 1
-    assert unnamed.stderr.startswith("sealgate: VALIDATION_ERROR: --reference: ")
+    assert unnamed.returncode == 2
+    assert unnamed.stderr.endswith(
+        "Error: --state sent needs --reference: the rail's own name of the payment\n"
+    )
