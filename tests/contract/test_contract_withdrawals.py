@@ -13,6 +13,7 @@ import pytest
 
 from chassis.errors import Code
 from chassis.limits import (
+    BACKGROUND_PAUSE_SECONDS,
     WITHDRAWAL_ADDRESS_WAIT_SECONDS,
     WITHDRAWAL_ADDRESSES_PER_ACCOUNT_COUNT,
     WITHDRAWAL_DELAY_SECONDS,
@@ -79,6 +80,8 @@ async def until_listed(world: World, state: str) -> Any:  # noqa: ANN401
             (listed,) = good(await world.by_key("GET", await path_of(world, "/withdrawals")))
             if listed["state"] == state:
                 return listed
+            # The rail looks once a second, and may have looked while the time was moved.
+            world.cluster.clock.advance(seconds=BACKGROUND_PAUSE_SECONDS)
 
 
 async def test_published_flow_of_an_unsigned_withdrawal(cluster: Cluster, world: World) -> None:
