@@ -52,6 +52,7 @@ class CredentialKind(IntEnum):
 
 
 SIGNER_KINDS: Final = frozenset({CredentialKind.MASTER_KEY, CredentialKind.SESSION_KEY})
+_WITHOUT_SCOPES: Final = SIGNER_KINDS | {CredentialKind.PROJECT_KEY}
 
 
 class SignerNeed(IntEnum):
@@ -270,6 +271,8 @@ def _refuse_contradiction(row: Method) -> None:
         and not row.is_signed,
         "does not name its payload's message": row.takes_payload is (row.payload_message is None),
         "names two answer fields": row.list_field is not None and row.object_field is not None,
+        "names a scope that some of its credentials never have": row.scope is not None
+        and bool(row.accepts & _WITHOUT_SCOPES),
     }
     for problem, present in problems.items():
         if present:

@@ -424,6 +424,7 @@ def test_good_row_is_taken() -> None:
         (rule_with(object_field="account_id"), "names an answer field it does not have"),
         (rule_with(object_field=None, list_field="nothing"), "names an answer field it does not have"),
         (rule_with(list_field="accounts"), "names two answer fields"),
+        (rule_with(scope=rules.SCOPE_ACCOUNT_READ), "names a scope that some of its credentials never have"),
     ],
 )
 def test_row_is_refused_when_it_contradicts_itself(change: Change, complaint: str) -> None:

@@ -324,7 +324,9 @@ class MethodRule(_message.Message):
     exposure: Global___Exposure.ValueType
     """Who can reach the method."""
     scope: Global___Scope.ValueType
-    """The scope the credential needs, project keys excepted."""
+    """The scope the credential needs. A method for project, master or session keys
+    names none, because these have no scopes.
+    """
     module: Global___Module.ValueType
     """The module the project must have."""
     effect: Global___Effect.ValueType
