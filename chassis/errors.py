@@ -8,7 +8,7 @@ only we may know goes into `internal`, which reaches the log and nobody else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -310,6 +310,11 @@ class SealgateError(Exception):
     def row(self) -> ErrorRow:
         """The table's row for this error's code."""
         return ERROR_TABLE[self.code]
+
+
+def gravest(failures: Iterable[BaseException]) -> BaseException:
+    """Which to tell, where all parts of some work were tried: no outage hides a mistake of ours."""
+    return min(failures, key=lambda failure: isinstance(failure, SealgateError))
 
 
 def _sendable(text: str) -> str:

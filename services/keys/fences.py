@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from chassis.errors import Code, SealgateError
+from chassis.errors import Code, SealgateError, gravest
 from chassis.limits import (
     FENCED_ACCOUNTS_AT_ONCE_COUNT,
     FENCED_KEYS_AT_ONCE_COUNT,
@@ -59,5 +59,4 @@ class FenceDelivery:
         outcomes = await asyncio.gather(*map(deliver_in_place, accounts), return_exceptions=True)
         failures = [outcome for outcome in outcomes if outcome is not None]
         if failures:
-            # What is no outage is a mistake of ours, and not to be hidden by one.
-            raise min(failures, key=lambda failure: isinstance(failure, SealgateError))
+            raise gravest(failures)

@@ -14,7 +14,7 @@ import asyncpg
 from chassis.clock import Clock
 from chassis.db.queries import load_queries
 from chassis.db.tx import Database, Transaction
-from chassis.errors import Code, Detail, SealgateError
+from chassis.errors import Code, Detail, SealgateError, gravest
 from chassis.limits import MATCHED_ORDERS_COUNT, OPEN_ORDERS_PER_WALLET_COUNT, ORDERS_ENDED_AT_ONCE_COUNT
 from chassis.turns import Turns
 from services.wallet.domain.amendment import Amendment, Decrease, OpenOrder, amended, unaffordable
@@ -196,10 +196,10 @@ class OrderStorage:
     async def end_expired_orders(self) -> int:
         """See `OrderStore.end_expired_orders`; a transaction a market, and a failure when all were tried.
 
-        A market that somebody else keeps for long must not keep back what was held for orders in others.
+        A market that somebody keeps for long, or whose end of orders the database refuses, must not keep back
+        what was held for orders in others.
         """
-        now_ns, ended_count = self._clock.now_ns(), 0
-        failure: SealgateError | None = None
+        now_ns, ended_count, failures = self._clock.now_ns(), 0, list[Exception]()
         rows = await self._database.fetch(
             _LIST_MARKETS_WITH_EXPIRED_ORDERS, now_ns, ORDERS_ENDED_AT_ONCE_COUNT
         )
@@ -207,10 +207,10 @@ class OrderStorage:
             market_id = row["market_id"]
             try:
                 ended_count += await self._in_turn([market_id], partial(self._expire, market_id, now_ns))
-            except SealgateError as error:
-                failure = error
-        if failure is not None:
-            raise failure
+            except Exception as error:  # noqa: BLE001  (told below)
+                failures.append(error)
+        if failures:
+            raise gravest(failures)
         return ended_count
 
     async def _in_turn(self, market_ids: Sequence[int], work: Callable[[], Awaitable[_Result]]) -> _Result:

@@ -13,7 +13,7 @@ import asyncpg
 from chassis.clock import NANOSECONDS_PER_SECOND, Clock
 from chassis.db.queries import load_queries
 from chassis.db.tx import Database, Transaction
-from chassis.errors import Code, SealgateError
+from chassis.errors import Code, SealgateError, gravest
 from chassis.ids import Ids
 from chassis.limits import (
     WALLET_LIST_MAX_COUNT,
@@ -232,8 +232,7 @@ class WithdrawalStorage:
         begins with what the database says. A withdrawal whose step fails is passed over for this round, so
         that it holds up no other; the failure is told when all were tried.
         """
-        taken_count, failed_ids = 0, list[uuid.UUID]()
-        failure: SealgateError | None = None
+        taken_count, failed_ids, failures = 0, list[uuid.UUID](), list[Exception]()
         while taken_count + len(failed_ids) < WITHDRAWAL_STEPS_AT_ONCE_COUNT:
             now_ns, next_id = self._clock.now_ns(), None
             delayed_since_ns = now_ns - self._terms.delay_seconds * NANOSECONDS_PER_SECOND
@@ -247,13 +246,13 @@ class WithdrawalStorage:
                     next_id = withdrawal.withdrawal_id
                     await _take(tx, withdrawal, embedded_step(withdrawal), act)
                 taken_count += 1
-            except SealgateError as error:
+            except Exception as error:
                 if next_id is None:
                     raise
                 failed_ids.append(next_id)
-                failure = error
-        if failure is not None:
-            raise failure
+                failures.append(error)
+        if failures:
+            raise gravest(failures)
         return taken_count
 
 

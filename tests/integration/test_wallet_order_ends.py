@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import asyncpg
 import pytest
 
 from chassis.errors import Code
@@ -156,6 +157,27 @@ async def test_market_that_somebody_keeps_holds_up_no_other(
     finally:
         await stranger.close()
     assert await world.orders.end_expired_orders() == 1
+
+
+async def test_market_whose_orders_the_database_keeps_holds_up_no_other(
+    world: TradingWorld, market: market_pb2.ListedMarket
+) -> None:
+    """A rule that only its orders break stays broken in every round; the failure is told, as it is."""
+    trader, other = await world.trader(), await world.market()
+    for listed in (market, other):
+        await world.place(
+            trader, listed.left_token_id, BUY, "0.4", "10", time_in_force=GTD, expiration=START + 60
+        )
+    world.clock.advance(seconds=60)
+    [(first_id,)] = await world.administer("SELECT min(market_id) FROM market")
+    await world.administer(
+        f"ALTER TABLE ord ADD CONSTRAINT endless CHECK (market_id <> {first_id} OR status <> 'EXPIRED')"
+    )
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await world.orders.end_expired_orders()
+
+    assert await world.usdc(trader) == ("100.000000", "96.000000")
 
 
 async def test_order_that_had_to_wait_is_matched_as_of_its_turn(

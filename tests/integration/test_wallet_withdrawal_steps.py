@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
+import asyncpg
 import pytest
 
 from chassis.errors import Code, SealgateError
@@ -258,6 +259,25 @@ async def test_withdrawal_that_cannot_be_paid_holds_up_no_other(world: Withdrawa
     assert await world.withdrawals.pay_by_itself() == 1
     assert await world.holdings(caller, wallet_id) == ("70.000000", "0.000000")
     assert await world.broken_rules() == []
+
+
+async def test_withdrawal_that_the_database_refuses_to_pay_holds_up_no_other(world: WithdrawalWorld) -> None:
+    """A rule that only its row breaks stays broken in every round; the failure is told, as it is."""
+    (caller, wallet_id), (other, other_wallet_id) = [await world.rich("100") for _ in range(2)]
+    begun = await world.withdraw(caller, wallet_id, "30")
+    world.clock.advance(seconds=1)
+    await world.withdraw(other, other_wallet_id, "30")
+    world.clock.advance(seconds=60)
+    await world.administer(
+        "ALTER TABLE withdrawal ADD CONSTRAINT unpayable"
+        f" CHECK (withdrawal_id <> '{begun.withdrawal_id}' OR state = 'PENDING')"
+    )
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await world.withdrawals.pay_by_itself()
+
+    assert await world.holdings(other, other_wallet_id) == ("70.000000", "0.000000")
+    assert await world.holdings(caller, wallet_id) == ("100.000000", "30.000000")
 
 
 async def test_embedded_rails_of_several_replicas_pay_each_withdrawal_once(
