@@ -134,7 +134,9 @@ class SignedStage:
                     await runner.refuse(asked, known.signer, refusal)
                 return await runner.answer(asked, known.signer, refusal, lambda: handler(request, context))
             except SealgateError as error:
-                told = await self._bad_credentials.answer(error, served.client_address)
+                # Whose key has ended is known, and told of this limit and no other.
+                headers = None if served.identity is None else served.answer_headers
+                told = await self._bad_credentials.answer(error, served.client_address, headers)
                 if told is error:
                     raise
                 raise told from None

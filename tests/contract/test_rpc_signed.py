@@ -14,6 +14,7 @@ import pytest
 from chassis.errors import Code, SealgateError, invalid
 from chassis.identity import PassportVerifier
 from chassis.ids import SystemIds
+from chassis.limits import BAD_CREDENTIALS_PER_MINUTE_COUNT
 from chassis.methods import MethodTableError
 from chassis.rpc import metadata as names
 from chassis.rpc.client import open_channel
@@ -37,7 +38,7 @@ from tests.contract.rpc_harness import (
     service_config,
 )
 from tests.integration.signed_stage_support import ACCOUNT, BODY, Directory, LooseClock, World
-from tests.signing_support import payload, sign_payload
+from tests.signing_support import key_pair, payload, sign_payload
 
 METHOD: Final = "/sealgate.wallet.v1.SignedRequestService/SubmitCreateWallet"
 SERVICE: Final = signed_pb2.DESCRIPTOR.services_by_name["SignedRequestService"]
@@ -222,6 +223,24 @@ async def test_refusal_of_a_key_that_may_not_is_not_counted_and_says_how_things_
         trailing = dict(await answer.trailing_metadata())
         assert await answer.code() is grpc.StatusCode.PERMISSION_DENIED
         assert trailing[names.RATE_LIMIT_REMAINING] == "60"
+
+
+async def test_bad_credentials_beyond_their_limit_are_told_of_it_where_the_key_is_known(
+    harness: Harness,
+) -> None:
+    """Whose key has ended reads what limit has nothing left, and not that he has calls to make."""
+    assert (await submit(harness.public, harness.request())).success
+    await harness.world.database.execute("UPDATE signer SET revoked = true")
+    for _ in range(BAD_CREDENTIALS_PER_MINUTE_COUNT):
+        error = await refusal(harness.public, METHOD, harness.request())
+        assert error.code is Code.SESSION_INVALID
+    known, stranger = harness.world.pair, key_pair("stranger")
+    for harness.world.pair, figures in ((known, '"bad-credentials";r=0;t=60'), (stranger, None)):
+        stub: Any = harness.public.unary_unary(METHOD)
+        answer = stub(harness.request(), timeout=30.0)
+        trailing = dict(await answer.trailing_metadata())
+        assert await answer.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert trailing.get(names.RATE_LIMIT) == figures
 
 
 async def test_fifty_connections_with_one_request_run_it_once(harness: Harness) -> None:
