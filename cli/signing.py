@@ -443,7 +443,8 @@ def _fields(table: Body, text: str) -> dict[str, object]:
     kinds = {field.name: field.kind for field in table.fields}
     unknown = sorted(members.keys() - kinds.keys())
     if unknown:
-        raise CommandRefused(f"{table.name} has no field {unknown[0]}; it has {', '.join(kinds) or 'none'}")
+        shown = repr(unknown[0][:_NAME_SHOWN_CHARACTERS])
+        raise CommandRefused(f"{table.name} has no field {shown}; it has {', '.join(kinds) or 'none'}")
     for name in members:
         if kinds[name] is Kind.BYTES:
             members[name] = _octets(members, name)

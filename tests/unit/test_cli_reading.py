@@ -176,3 +176,10 @@ def test_field_that_is_given_twice_is_not_signed(tmp_path: Path) -> None:
     words = ("sign", "payload", "CreateSubaccount", *with_key(tmp_path))
     said = refused_in_one_line(run(*words, "--body", '{"name": "a", "name": "b"}'))
     assert said == "sealgate: --body has 'name' twice\n"
+
+
+def test_field_that_there_is_not_is_named_in_one_line(tmp_path: Path) -> None:
+    """Whatever stands in its name, and however long that is."""
+    words = ("sign", "payload", "CreateSubaccount", *with_key(tmp_path))
+    said = refused_in_one_line(run(*words, "--body", json.dumps({"x\n" * 9_000: "a"})))
+    assert said == f"sealgate: CreateSubaccount has no field {('x' + chr(10)) * 32!r}; it has name\n"

@@ -250,7 +250,7 @@ def test_possession_is_signed_for_the_registration(tmp_path: Path) -> None:
         (("payload", "PlaceBet", "--body", "{}"), "PlaceBet is none of the messages that are signed"),
         (("payload", "CreateSubaccount"), "either as --body or as --body-hex"),
         (("payload", "CreateSubaccount", "--body", "[]"), "--body is no JSON object"),
-        (("payload", "CreateSubaccount", "--body", '{"nam": "x"}'), "CreateSubaccount has no field nam"),
+        (("payload", "CreateSubaccount", "--body", '{"nam": "x"}'), "CreateSubaccount has no field 'nam';"),
         (("payload", "CreateSubaccount", "--body", '{"name": 7}'), "name has to be text"),
         (("payload", "CancelAllOrders", "--body", "{}"), "subaccount_index has to be given"),
         (
