@@ -111,12 +111,14 @@ SELECT
 FROM api_key WHERE public_key = $1;
 
 -- name: note_use
--- Notes a use at $2 unless one since $3 is noted already. Bookkeeping never waits: where somebody else
--- holds the row, they are noting a use themselves or changing the key, and the next use will do.
+-- Notes a use at $2 of a live key unless one since $3 is noted already. Bookkeeping never waits: where
+-- somebody else holds the row, they are noting a use themselves or changing the key, and the next use will do.
 UPDATE api_key SET last_used_at_ns = $2
 WHERE public_key = (
   SELECT public_key FROM api_key
-  WHERE public_key = $1 AND (last_used_at_ns IS NULL OR last_used_at_ns <= $3)
+  WHERE public_key = $1 AND (last_used_at_ns IS NULL OR last_used_at_ns <= $3) AND ended_at_ns IS NULL
+    AND (expires_at_ns IS NULL OR expires_at_ns > $2)
+    AND (retires_at_ns IS NULL OR retires_at_ns > $2)
   FOR NO KEY UPDATE SKIP LOCKED
 );
 

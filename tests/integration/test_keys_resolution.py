@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chassis.clock import NANOSECONDS_PER_SECOND
 from chassis.errors import Code, SealgateError
 from chassis.identity import Identity
 from chassis.methods import CredentialKind
@@ -143,6 +144,21 @@ async def test_use_is_not_noted_when_the_key_does_not_work(keys: KeysWorld, sess
     await keys.use(raw(issued))
     (listed,) = await keys.list_keys(session)
     assert not listed.HasField("last_used_at")
+
+
+async def test_use_is_not_noted_of_a_key_that_has_ended_meanwhile(
+    keys: KeysWorld, session: Identity, project: Identity
+) -> None:
+    """Between the look at a key and the note of its use it may have ended: it was not used after that."""
+    expired = await keys.create(session, expires_at=timestamp(START_NS + 5 * NANOSECONDS_PER_SECOND))
+    rotated, deleted = await keys.create(session), await keys.create(session)
+    await keys.rotate(project, rotated.public_key, 5)
+    await keys.delete(session, deleted.public_key)
+    keys.clock.advance(seconds=5)
+    for issued in (expired, rotated, deleted):
+        request = resolution_pb2.NoteApiKeyUseRequest(public_key=raw(issued))
+        await keys.call(keys.resolution.NoteApiKeyUse, request)
+    assert await keys.rows("SELECT FROM api_key WHERE last_used_at_ns IS NOT NULL") == []
 
 
 async def test_resolution_answers_when_the_keys_row_is_locked(keys: KeysWorld, session: Identity) -> None:
