@@ -162,9 +162,12 @@ class RpcServer:
             if self._metrics is not None:
                 closing.push_async_callback(self._metrics.stop)
             closing.push_async_callback(self._verifier.close)
+            closing.push_async_callback(self._background_ended)
             await asyncio.gather(self._internal.stop(), self._public.stop())
-            await asyncio.gather(*self._tasks, return_exceptions=True)
         log_event(_logger, logging.INFO, "stopped")
+
+    async def _background_ended(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, work: BackgroundWork) -> None:
         """Does `work` again and again until cancelled; a round that fails is logged and not the last.

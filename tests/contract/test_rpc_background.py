@@ -167,3 +167,33 @@ async def test_what_cannot_be_closed_keeps_nothing_else_open(
     with pytest.raises(OSError, match="broken"):
         await server.stop()
     assert happened == ["failed", "closed"]
+
+
+async def test_listener_that_cannot_be_stopped_lets_background_work_end_first(
+    clock: FakeClock, ids: CountingIds, short_directory: Path
+) -> None:
+    """What a round uses is there until its end, also when the process ends by what went wrong."""
+    happened: list[str] = []
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # As a transaction that is rolled back, it takes some rounds of the loop.
+            for _ in range(9):
+                await asyncio.wait([asyncio.ensure_future(begun.wait())])
+            happened.append("ended")
+
+    server = server_with(clock, ids, short_directory, work, happened)
+    await server.start()
+    await begun.wait()
+
+    async def fail() -> None:
+        raise OSError("broken")
+
+    server._internal._retiring.add(asyncio.create_task(fail()))
+    with pytest.raises(OSError, match="broken"):
+        await server.stop()
+    assert happened == ["ended", "closed"]
