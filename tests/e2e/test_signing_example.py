@@ -110,7 +110,7 @@ def test_javascript_example_mints_a_session_and_places_an_order(owner: Owner) ->
     [
         (None, "is no private key that can be read: ENOENT"),
         ("junk", "is no private key that can be read: "),
-        ("", "http://127.0.0.1:9 gives no answer: "),
+        ("", "http://127.0.0.1:2 gives no answer: ECONNREFUSED"),
     ],
 )
 def test_javascript_example_says_in_one_line_why_it_cannot_go_on(
@@ -122,7 +122,7 @@ def test_javascript_example_says_in_one_line_why_it_cannot_go_on(
         key_file.write_text(key_text)
     elif key_text is not None:
         KeyPair.generate().save(key_file)
-    words = ("http://127.0.0.1:9", AUDIENCE, "019b76da-a800-7ac0-8c01-000000000001", str(key_file), "w", "t")
+    words = ("http://127.0.0.1:2", AUDIENCE, "019b76da-a800-7ac0-8c01-000000000001", str(key_file), "w", "t")
     run = subprocess.run(
         [str(NODE), str(EXAMPLE), *words], capture_output=True, text=True, timeout=_SECONDS, check=False
     )
