@@ -649,12 +649,12 @@ SELECT order_id
  LIMIT $3;
 
 -- name: list_markets_with_expired_orders
--- Where there is something to end.
+-- Where there is something to end, the markets of $3 passed over.
 SELECT DISTINCT market_id
   FROM (
       SELECT market_id
         FROM ord
-       WHERE status IN ('OPEN', 'PARTIAL') AND expires_at_ns <= $1
+       WHERE status IN ('OPEN', 'PARTIAL') AND expires_at_ns <= $1 AND market_id <> ALL ($3::bigint[])
        ORDER BY expires_at_ns
        LIMIT $2
   ) AS expired

@@ -199,18 +199,24 @@ class OrderStorage:
         A market that somebody keeps for long, or whose end of orders the database refuses, must not keep back
         what was held for orders in others.
         """
-        now_ns, ended_count, failures = self._clock.now_ns(), 0, list[Exception]()
-        rows = await self._database.fetch(
-            _LIST_MARKETS_WITH_EXPIRED_ORDERS, now_ns, ORDERS_ENDED_AT_ONCE_COUNT
-        )
-        for row in rows:
-            market_id = row["market_id"]
-            try:
-                ended_count += await self._in_turn([market_id], partial(self._expire, market_id, now_ns))
-            except Exception as error:  # noqa: BLE001  (told below)
-                failures.append(error)
+        now_ns, ended_count = self._clock.now_ns(), 0
+        failures: dict[int, Exception] = {}
+        while True:
+            failed_count = len(failures)
+            rows = await self._database.fetch(
+                _LIST_MARKETS_WITH_EXPIRED_ORDERS, now_ns, ORDERS_ENDED_AT_ONCE_COUNT, list(failures)
+            )
+            for row in rows:
+                market_id = row["market_id"]
+                try:
+                    ended_count += await self._in_turn([market_id], partial(self._expire, market_id, now_ns))
+                except Exception as error:  # noqa: BLE001  (told below)
+                    failures[market_id] = error
+            # Once more without those that failed: their orders may be all that were listed.
+            if len(failures) == failed_count:
+                break
         if failures:
-            raise gravest(failures)
+            raise gravest(failures.values())
         return ended_count
 
     async def _in_turn(self, market_ids: Sequence[int], work: Callable[[], Awaitable[_Result]]) -> _Result:

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from chassis.errors import Code
+from chassis.limits import ORDERS_ENDED_AT_ONCE_COUNT
 from chassis.testing.databases import DatabaseFactory
 from chassis.testing.fakes import CountingIds, FakeClock
 from sealgate.wallet.v1 import market_pb2
@@ -159,10 +160,15 @@ async def test_market_that_somebody_keeps_holds_up_no_other(
     assert await world.orders.end_expired_orders() == 1
 
 
+@pytest.mark.parametrize("at_once_count", [1, ORDERS_ENDED_AT_ONCE_COUNT])
 async def test_market_whose_orders_the_database_keeps_holds_up_no_other(
-    world: TradingWorld, market: market_pb2.ListedMarket
+    world: TradingWorld,
+    market: market_pb2.ListedMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once_count: int,
 ) -> None:
-    """A rule that only its orders break stays broken in every round; the failure is told, as it is."""
+    """Not even when its orders are as many as are listed; the failure is told in every round, as it is."""
+    monkeypatch.setattr("services.wallet.storage_orders.ORDERS_ENDED_AT_ONCE_COUNT", at_once_count)
     trader, other = await world.trader(), await world.market()
     for listed in (market, other):
         await world.place(
