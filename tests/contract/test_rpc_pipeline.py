@@ -127,7 +127,8 @@ async def test_deadline_is_the_callers_when_it_is_shorter(harness: Harness, cloc
     await raw_call(harness.public, OPEN, timeout=2.0)
     deadline_ns = harness.script.served[0].context.deadline_ns
     assert deadline_ns is not None
-    assert 0 < deadline_ns - clock.monotonic_ns() <= 2 * NANOSECONDS_PER_SECOND
+    # On the wire gRPC rounds it up, to hundredths of a second here.
+    assert 0 < deadline_ns - clock.monotonic_ns() <= 2.02 * NANOSECONDS_PER_SECOND
 
 
 async def test_further_call_gets_what_is_left_less_a_reserve(ids: CountingIds, short_directory: Path) -> None:
