@@ -30,7 +30,6 @@ _SCRIPT: Final = [
     f"sealgate session revoke session.key {_AT}",
 ]
 _HOURS_MAX: Final = 10 * 365 * 24
-_PUBLIC_KEY_BYTES: Final = 32
 
 
 def _at_platform(command: _Command) -> _Command:
@@ -172,11 +171,13 @@ def revoke(
 
 def _public_key(text: str) -> bytes:
     """The public key that is meant: of a file if there is such a file, else what base64 says."""
+    from chassis.signing import PUBLIC_KEY_BYTES
+
     # A name that no file can have is none, whereas Path.exists raises an error for it.
     if os.path.exists(text):  # noqa: PTH110
         return load_key(Path(text)).public_key
     public_key = octets_of(text)
-    if public_key is None or len(public_key) != _PUBLIC_KEY_BYTES:
+    if public_key is None or len(public_key) != PUBLIC_KEY_BYTES:
         raise CommandRefused(f"{text} is neither a key file nor a public key in base64")
     return public_key
 
