@@ -227,8 +227,9 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relnam
 DESCRIPTION: Final = f"""
 WITH tables AS (SELECT oid, relname, relacl FROM pg_class WHERE relname IN ({TABLES}))
 SELECT 'column', relname, attname::text, format_type(atttypid, atttypmod)
-  || attnotnull || coalesce(attacl::text, '') || coalesce(pg_get_expr(adbin, adrelid), '') || attnum
-FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0
+  || attnotnull || coalesce(attacl::text, '') || coalesce(pg_get_expr(adbin, adrelid), '')
+  || row_number() OVER (PARTITION BY attrelid ORDER BY attnum)
+FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 UNION ALL SELECT 'constraint', relname, conname, pg_get_constraintdef(pg_constraint.oid)
 FROM tables JOIN pg_constraint ON conrelid = tables.oid

@@ -112,10 +112,12 @@ CREATE INDEX device_key_open_of_session ON device_key (account_id, session_publi
 CREATE TABLE fence_outbox (
   sequence_number bigint GENERATED ALWAYS AS IDENTITY,
   account_id uuid NOT NULL,
-  -- The key that signs no more; NULL says that the account has a master key.
+  kind text NOT NULL,
   public_key bytea,
   created_at_ns bigint NOT NULL,
   CONSTRAINT fence_outbox_pkey PRIMARY KEY (sequence_number),
+  CONSTRAINT fence_outbox_kind_is_known CHECK (kind IN ('FENCE', 'REQUIRE')),
+  CONSTRAINT fence_outbox_fence_names_the_key CHECK ((kind = 'FENCE') = (public_key IS NOT NULL)),
   CONSTRAINT fence_outbox_public_key_is_ed25519 CHECK (octet_length(public_key) = 32)
 );
 
